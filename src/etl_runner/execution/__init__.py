@@ -1,0 +1,1 @@
+"""A work unit from reader to manifest, whoever calls it."""

@@ -1,0 +1,1 @@
+"""What can be loaded: one module (or package) per source type, one contract for all."""

@@ -1,0 +1,121 @@
+"""The contract that every source type keeps.
+
+The planner asks a source what it has (:meth:`Source.describe`), decides names and types, and asks for
+the extract (:meth:`Source.plan`); a worker, much later and elsewhere, opens a reader from the plan alone
+(:meth:`Source.reader`) and reads units as Arrow record batches whose columns bear the destination's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from etl_runner.convert.fields import BqField
+from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window, WorkUnit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column as the source has it.
+
+    ``natural`` is the BigQuery field that loses nothing (name still the source's); ``expression`` selects
+    it for that field. ``nullable`` is False only where the source enforces it.
+    """
+
+    name: str
+    type: str
+    natural: BqField
+    nullable: bool = True
+    note: str | None = None
+    """For people: a limit of the natural type, e.g. ``values beyond 38 digits are rejected``."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a source turns out to be: its columns in order, and who it is."""
+
+    columns: tuple[SourceColumn, ...]
+    identity: str | None = None
+    """Tells this server from another (PostgreSQL: system identifier and database); None where unknown."""
+    primary_key: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What the planner decided before the source cuts its units."""
+
+    columns: tuple[PlannedColumn, ...]
+    watermark: Mapping[str, Any] | None
+    """The state's watermark: what the last committed plan returned as ``next_watermark``."""
+    unit_rows: int
+    max_units: int = 9_000
+
+
+@dataclass(frozen=True)
+class Extract:
+    """A window cut into units. ``units`` tile the window: each row version of it is in exactly one."""
+
+    window: Window
+    units: tuple[WorkUnit, ...]
+    read: dict[str, Any]
+    next_watermark: dict[str, Any] | None
+    estimated_rows: int | None
+    estimated_bytes: int | None
+    estimate_how: str
+    snapshot_possible: bool = False
+    """One reader session can read all units in one snapshot."""
+    notes: tuple[str, ...] = ()
+    max_connections: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Reader(Protocol):
+    """An open session at the source. Not safe for use by two threads at once: ask for one per thread."""
+
+    def read(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
+        """The unit's rows. Column names are the destination's; types those of the source's own wire,
+        which the converter casts. Batches are bounded (about 16 MiB), so memory is.
+
+        Raises:
+            RetryableError: connection lost, server restarting, serialization failure.
+            PermanentError: the query can never work (table gone, permission missing).
+        """
+
+
+class Session(Protocol):
+    """Readers that share one source (and one snapshot, if asked for)."""
+
+    def reader(self) -> AbstractContextManager[Reader]:
+        """A further reader; it sees the session's snapshot."""
+
+
+class Source(Protocol):
+    """One configured source. Building it opens nothing; its methods connect as they need."""
+
+    def describe(self) -> Description:
+        """Columns and identity.
+
+        Raises:
+            ConfigError: table, query or column of the document does not exist or is of the wrong kind.
+            RetryableError, PermanentError: the server cannot be reached, or refuses.
+        """
+
+    def expression(self, column: SourceColumn, destination: BqField) -> str | None:
+        """The select item that reads ``column`` for ``destination`` exactly, or None for files.
+
+        Raises:
+            PermanentError: the two types cannot be joined without loss.
+        """
+
+    def plan(self, request: PlanRequest) -> Extract:
+        """Fix the window and cut it into units. A constant number of short queries, no scan."""
+
+    def session(self, plan: PlanHeader, *, snapshot: bool) -> AbstractContextManager[Session]:
+        """Open the source for reading units of ``plan``; with ``snapshot``, all readers of the session
+        see one and the same snapshot."""
