@@ -1,0 +1,99 @@
+"""Commit records: what a commit will do, written before it does anything.
+
+``sources/<id>/commits/<epoch>-<run_id>.json`` is create-only and outside every lifecycle rule: whoever
+finds a slot in ``committing`` executes the record, and everybody executes the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from etl_runner import jsontypes
+from etl_runner.errors import CorruptStateError, ObjectExists
+from etl_runner.state.objects import ObjectStore
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """An idempotent table operation before a step's job: ``create`` a table that may exist already, or
+    ``add_columns`` that may be there already. ``table`` is the API's Table resource."""
+
+    action: Literal["create", "add_columns"]
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One BigQuery job of a commit. ``configuration`` is the API's JobConfiguration; ``rows`` what the
+    job must write, or None where it need not be checked."""
+
+    kind: Literal["load", "query"]
+    configuration: dict[str, Any]
+    rows: int | None
+    prepare: tuple[Preparation, ...] = ()
+
+
+@dataclass(frozen=True)
+class CommitRecord:
+    """A run's commit: its jobs in order, and what the state becomes when the last one is done."""
+
+    source_id: str
+    run_id: str
+    epoch: int
+    location: str
+    rows: int
+    steps: tuple[Step, ...]
+    watermark: dict[str, Any] | None
+    ledger_segment: str | None
+    receipt: dict[str, Any]
+    """The receipt of success as far as it is known before the jobs ran."""
+    drop_tables: tuple[str, ...] = field(default_factory=tuple)
+    """Staging tables to remove afterwards, ``project.dataset.table``."""
+
+    def to_json(self) -> bytes:
+        return jsontypes.dumps({"format": RECORD_FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> CommitRecord:
+        value = jsontypes.loads(data)
+        if value.pop("format") != RECORD_FORMAT:
+            raise CorruptStateError("a commit record of another format: deploy the release that wrote it")
+        steps = tuple(
+            Step(**{**step, "prepare": tuple(Preparation(**action) for action in step["prepare"])})
+            for step in value["steps"]
+        )
+        return cls(**{**value, "steps": steps, "drop_tables": tuple(value["drop_tables"])})
+
+
+class CommitRecords:
+    """One source's commit records in the state bucket."""
+
+    def __init__(self, objects: ObjectStore, source_id: str) -> None:
+        self._objects = objects
+        self._source_id = source_id
+
+    def write(self, record: CommitRecord) -> CommitRecord:
+        """Write the record and return the one that counts: an earlier one, if there is one."""
+        try:
+            self._objects.create(self._name(record.run_id, record.epoch), record.to_json())
+        except ObjectExists:
+            return self.read(record.run_id, record.epoch)
+        return record
+
+    def read(self, run_id: str, epoch: int) -> CommitRecord:
+        """The record of a run.
+
+        Raises:
+            CorruptStateError: there is none; a slot in ``committing`` always has one.
+        """
+        name = self._name(run_id, epoch)
+        stored = self._objects.read(name)
+        if stored is None:
+            raise CorruptStateError(f"commit record {self._objects.uri(name)} is gone: restore the object")
+        return CommitRecord.from_json(stored.data)
+
+    def _name(self, run_id: str, epoch: int) -> str:
+        return f"sources/{self._source_id}/commits/{epoch}-{run_id}.json"
