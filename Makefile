@@ -1,0 +1,66 @@
+# Everything that people and CI do with this repository. `make` prints the list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+BIN := .venv/bin
+# Parallel test processes; the stack's servers are started once per process.
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint type unit bench model infra local-up local-down clean run-function format lock schema
+
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## List what this machine lacks, then install it into .venv and .local
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
+		{ echo "setup: python3, 3.9 or newer, is missing (the project itself needs 3.11 to 3.13)" >&2; exit 1; }
+	@python3 tools/setup.py
+
+demo: setup  ## Real flights from PostgreSQL to BigQuery through the workflow, on this machine (DEMO_ARGS=--tamper)
+	@$(PY) -m local.demo $(DEMO_ARGS)
+
+test: setup lint type  ## Lint, types and every test
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -q $(PYTEST_ARGS)
+
+unit: setup  ## Only the tests that need no server
+	$(PY) -m pytest -q -m "not stack and not slow" tests/unit $(PYTEST_ARGS)
+
+lint: setup  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup  ## mypy --strict
+	$(BIN)/mypy --strict
+
+format: setup  ## Let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Measure: throughput, ratios, peak memory
+	$(PY) -m benchmarks $(BENCH_ARGS)
+
+model: setup  ## Explore the models of the protocols with larger bounds
+	$(PY) -m tests.model $(MODEL_ARGS)
+
+infra: setup  ## Check the workflow's definition
+	$(PY) -m local.workflows --check workflows/etl.yaml
+
+schema: setup  ## Write docs/schema/*.json from the configuration's models
+	$(PY) -m etl_runner.config.schema docs/schema
+
+lock: setup  ## Lock the dependencies again after a change to pyproject.toml
+	$$(command -v uv || echo .local/uv/bin/uv) lock
+
+local-up: setup  ## Start the whole topology on this machine and keep it
+	@$(BIN)/etl-runner local up
+
+local-down:  ## Stop it
+	@$(BIN)/etl-runner local down
+
+run-function: setup  ## Serve one function: make run-function F=plan PORT=8080
+	@$(PY) tools/run_function.py $(F)
+
+clean:  ## Stop the local topology, remove caches and local data; the environments stay
+	@if [ -x $(BIN)/etl-runner ] && [ -f .local/settings.env ]; then $(BIN)/etl-runner local down || true; fi
+	@find . -path ./.venv -prune -o -path ./.local -prune -o -name __pycache__ -type d -print | xargs -r rm -rf
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis dist benchmarks/out .local/data

@@ -1,0 +1,266 @@
+"""List what this machine lacks to run the project, then install it. ``make setup`` calls this.
+
+Only the standard library: this runs before anything is installed, under any Python from 3.9 on.
+Nothing is installed outside the repository: uv and the BigQuery stand-in go to ``.local``, the project's
+environment to ``.venv``. The network is used for PyPI alone. With nothing missing it takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+UV_VERSION = "0.13.9"
+VENV = ROOT / ".venv"
+UV_HOME = ROOT / ".local" / "uv"
+STAMP = VENV / "etl-runner.stamp"
+BIGQUERY_STAMP = ROOT / ".local" / "bigquery.stamp"
+SUPPORTED = ("3.11", "3.12", "3.13")
+BIGQUERY_PYTHON = "3.13"
+
+
+class InstallError(Exception):
+    """Something that only the machine's owner can change; the message says what to type."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that the project needs: ``find`` returns where it is (None: missing)."""
+
+    name: str
+    find: Callable[[], str | None]
+    plan: str
+    """What installing it does, for people."""
+    install: Callable[[], None]
+
+
+def out(text: str = "") -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def run(command: list[str], **variables: str) -> None:
+    """Run a command quietly; its output is shown only when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InstallError(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout.strip()}")
+
+
+def fingerprint(*names: str) -> str:
+    """A hash of the files that decide what an environment holds."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def short(path: Path | str) -> str:
+    text = str(path)
+    return text[len(str(ROOT)) + 1 :] if text.startswith(str(ROOT) + os.sep) else text
+
+
+def version_of(python: str) -> str | None:
+    """``3.13`` for an interpreter that starts, else None (a pyenv shim may stand for nothing)."""
+    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def interpreters(version: str) -> list[str]:
+    """Where an interpreter of that version may be: PATH, pyenv, uv's own, the usual prefixes."""
+    places = [shutil.which(f"python{version}"), sys.executable]
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    roots.append(Path.home() / ".local" / "share" / "uv" / "python")
+    for root in roots:
+        if root.is_dir():
+            matching = sorted(path for path in root.iterdir() if f"{version}." in path.name)
+            places += [str(path / "bin" / f"python{version}") for path in matching]
+    places += [f"{prefix}/bin/python{version}" for prefix in ("/usr/local", "/usr", "/opt/homebrew")]
+    return [place for place in places if place and Path(place).exists()]
+
+
+def find_python(*versions: str) -> str | None:
+    for version in versions:
+        for place in interpreters(version):
+            if version_of(place) == version:
+                return place
+    return None
+
+
+def find_uv() -> str | None:
+    own = UV_HOME / "bin" / "uv"
+    return shutil.which("uv") or (str(own) if own.exists() else None)
+
+
+def install_uv() -> None:
+    """uv into an environment of its own; Debian without python3-venv gets it through pip alone."""
+    UV_HOME.parent.mkdir(exist_ok=True)
+    try:
+        run([sys.executable, "-m", "venv", str(UV_HOME)])
+        run([str(UV_HOME / "bin" / "pip"), "install", "--quiet", f"uv=={UV_VERSION}"])
+        return
+    except (InstallError, OSError) as error:
+        shutil.rmtree(UV_HOME, ignore_errors=True)
+        reason = error
+    try:
+        target = ["--target", str(UV_HOME)]
+        run([sys.executable, "-m", "pip", "install", "--quiet", *target, f"uv=={UV_VERSION}"])
+    except InstallError:
+        raise InstallError(
+            f"uv cannot be installed: {reason}\n"
+            "Install it yourself (https://docs.astral.sh/uv/), or `apt-get install python3-venv`, and repeat."
+        ) from reason
+
+
+def find_environment() -> str | None:
+    wanted = fingerprint("pyproject.toml", "uv.lock")
+    if STAMP.exists() and STAMP.read_text() == wanted and (VENV / "bin" / "python").exists():
+        return short(VENV)
+    return None
+
+
+def install_environment() -> None:
+    uv = find_uv()
+    if uv is None:
+        raise InstallError("uv is not there")
+    run([uv, "sync", "--frozen", "--all-extras"], UV_PROJECT_ENVIRONMENT=str(VENV), VIRTUAL_ENV="")
+    STAMP.write_text(fingerprint("pyproject.toml", "uv.lock"))
+
+
+def find_bigquery() -> str | None:
+    """The stand-in's environment module knows best, but asking it costs an interpreter: a stamp first."""
+    module = ROOT / "local" / "bigquery" / "environment.py"
+    if not module.exists() or not BIGQUERY_STAMP.exists():
+        return None
+    stamp, _, place = BIGQUERY_STAMP.read_text().partition("\n")
+    python = place.strip()
+    if stamp == fingerprint("local/bigquery/environment.py") and python and Path(python).exists():
+        return short(python)
+    return None
+
+
+def install_bigquery() -> None:
+    uv = find_uv()
+    path = os.pathsep.join(filter(None, [str(Path(uv).parent) if uv else "", os.environ.get("PATH", "")]))
+    command = [str(VENV / "bin" / "python"), "-m", "local.bigquery.environment"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InstallError(f"the BigQuery stand-in: {done.stderr.strip() or done.stdout.strip()}")
+    place = done.stdout.strip().splitlines()[-1]
+    BIGQUERY_STAMP.write_text(fingerprint("local/bigquery/environment.py") + "\n" + place + "\n")
+
+
+def need_python(wanted: str, purpose: str) -> Callable[[], None]:
+    def explain() -> None:
+        raise InstallError(
+            f"Python {wanted} is needed {purpose}. Install it (`uv python install {wanted}`, "
+            f"`pyenv install {wanted}`, or your distribution's python{wanted}) and repeat."
+        )
+
+    return explain
+
+
+def python_by_uv(version: str, purpose: str) -> Callable[[], None]:
+    """uv can fetch an interpreter where the network allows it; else the owner is told."""
+
+    def install() -> None:
+        uv = find_uv()
+        try:
+            if uv is None:
+                raise InstallError("uv is not there")
+            run([uv, "python", "install", version])
+        except InstallError:
+            need_python(version, purpose)()
+
+    return install
+
+
+PARTS = (
+    Part(
+        "uv",
+        find_uv,
+        f"uv {UV_VERSION} from PyPI into .local/uv",
+        install_uv,
+    ),
+    Part(
+        "Python " + " or ".join(SUPPORTED),
+        lambda: find_python(*SUPPORTED),
+        "an interpreter by `uv python install 3.11`",
+        python_by_uv("3.11", "for the project"),
+    ),
+    Part(
+        "project environment",
+        find_environment,
+        "what uv.lock names, from PyPI into .venv (PostgreSQL and Cloud Storage for local use come with it)",
+        install_environment,
+    ),
+    Part(
+        f"Python {BIGQUERY_PYTHON} for the BigQuery stand-in",
+        lambda: find_python(BIGQUERY_PYTHON),
+        f"an interpreter by `uv python install {BIGQUERY_PYTHON}`",
+        python_by_uv(BIGQUERY_PYTHON, "for the BigQuery stand-in of the demo and the tests"),
+    ),
+    Part(
+        "BigQuery stand-in",
+        find_bigquery,
+        "local-bigquery from PyPI into an environment of its own under .local",
+        install_bigquery,
+    ),
+)
+
+
+def main() -> int:
+    started = time.monotonic()
+    found = [(part, part.find()) for part in PARTS]
+    missing = [part for part, place in found if place is None]
+    if not missing:
+        return 0
+    out("What the project needs, and what this machine has:")
+    for part, place in found:
+        out(f"  {'missing' if place is None else 'ok     '}  {part.name}" + (f"  ({place})" if place else ""))
+    out("Installing what is missing:")
+    for part in missing:
+        if part.find() is not None:  # an earlier part may have brought it along
+            continue
+        out(f"  {part.name}: {part.plan} ...")
+        began = time.monotonic()
+        try:
+            part.install()
+        except InstallError as error:
+            sys.stderr.write(f"setup: {error}\n")
+            return 1
+        out(f"  {part.name}: done in {time.monotonic() - began:.1f} s")
+    out(f"Everything is there after {time.monotonic() - started:.1f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
