@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from local.bigquery import environment  # noqa: E402 - needs the path; standard library only
+
 UV_VERSION = "0.13.9"
 VENV = ROOT / ".venv"
 UV_HOME = ROOT / ".local" / "uv"
 STAMP = VENV / "etl-runner.stamp"
-BIGQUERY_STAMP = ROOT / ".local" / "bigquery.stamp"
 SUPPORTED = ("3.11", "3.12", "3.13")
 BIGQUERY_PYTHON = "3.13"
 
@@ -86,23 +89,14 @@ def version_of(python: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def interpreters(version: str) -> list[str]:
-    """Where an interpreter of that version may be: PATH, pyenv, uv's own, the usual prefixes."""
-    places = [shutil.which(f"python{version}"), sys.executable]
-    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
-    roots.append(Path.home() / ".local" / "share" / "uv" / "python")
-    for root in roots:
-        if root.is_dir():
-            matching = sorted(path for path in root.iterdir() if f"{version}." in path.name)
-            places += [str(path / "bin" / f"python{version}") for path in matching]
-    places += [f"{prefix}/bin/python{version}" for prefix in ("/usr/local", "/usr", "/opt/homebrew")]
-    return [place for place in places if place and Path(place).exists()]
-
-
 def find_python(*versions: str) -> str | None:
+    """The first interpreter of one of these versions: this one, on the PATH, or of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for version in versions:
-        for place in interpreters(version):
-            if version_of(place) == version:
+        places = [sys.executable, shutil.which(f"python{version}")]
+        places += sorted(str(place) for place in pyenv.glob(f"{version}.*/bin/python"))
+        for place in places:
+            if place and version_of(place) == version:
                 return place
     return None
 
@@ -148,34 +142,25 @@ def install_environment() -> None:
 
 
 def find_bigquery() -> str | None:
-    """The stand-in's environment module knows best, but asking it costs an interpreter: a stamp first."""
-    module = ROOT / "local" / "bigquery" / "environment.py"
-    if not module.exists() or not BIGQUERY_STAMP.exists():
+    place = ROOT / environment.environment_dir()
+    return short(place) if environment.is_ready(place) else None
+
+
+def find_bigquery_python() -> str | None:
+    try:
+        return find_bigquery() or str(environment.find_python())
+    except environment.EnvironmentUnavailable:
         return None
-    stamp, _, place = BIGQUERY_STAMP.read_text().partition("\n")
-    python = place.strip()
-    if stamp == fingerprint("local/bigquery/environment.py") and python and Path(python).exists():
-        return short(python)
-    return None
 
 
 def install_bigquery() -> None:
     uv = find_uv()
-    path = os.pathsep.join(filter(None, [str(Path(uv).parent) if uv else "", os.environ.get("PATH", "")]))
-    command = [str(VENV / "bin" / "python"), "-m", "local.bigquery.environment"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise InstallError(f"the BigQuery stand-in: {done.stderr.strip() or done.stdout.strip()}")
-    place = done.stdout.strip().splitlines()[-1]
-    BIGQUERY_STAMP.write_text(fingerprint("local/bigquery/environment.py") + "\n" + place + "\n")
+    if uv is not None:  # a uv of our own is not on the PATH, where the environment's maker looks for it
+        os.environ["PATH"] = os.pathsep.join([str(Path(uv).parent), os.environ.get("PATH", "")])
+    try:
+        environment.ensure(ROOT / environment.environment_dir())
+    except environment.EnvironmentUnavailable as error:
+        raise InstallError(f"the BigQuery stand-in: {error}") from error
 
 
 def need_python(wanted: str, purpose: str) -> Callable[[], None]:
@@ -212,7 +197,7 @@ PARTS = (
     ),
     Part(
         "Python " + " or ".join(SUPPORTED),
-        lambda: find_python(*SUPPORTED),
+        lambda: find_environment() or find_python(*SUPPORTED),
         "an interpreter by `uv python install 3.11`",
         python_by_uv("3.11", "for the project"),
     ),
@@ -224,7 +209,7 @@ PARTS = (
     ),
     Part(
         f"Python {BIGQUERY_PYTHON} for the BigQuery stand-in",
-        lambda: find_python(BIGQUERY_PYTHON),
+        find_bigquery_python,
         f"an interpreter by `uv python install {BIGQUERY_PYTHON}`",
         python_by_uv(BIGQUERY_PYTHON, "for the BigQuery stand-in of the demo and the tests"),
     ),
