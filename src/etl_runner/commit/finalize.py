@@ -1,0 +1,166 @@
+"""The last step of a run, called by the workflow until it answers done.
+
+It is also the failure path: a run that is still extracting is closed, one that is committing is rolled
+forward, since its rows may be in the table already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from etl_runner.commit.close import Closer, Done, Pending, RunKey
+from etl_runner.commit.jobs import BigQueryJobs
+from etl_runner.commit.prepare import base_receipt, check_manifests, commit_record, extracted_receipt
+from etl_runner.commit.roll_forward import RollForward
+from etl_runner.commit.steps import table_resource
+from etl_runner.errors import PermanentError
+from etl_runner.execution.manifest import Manifest
+from etl_runner.planning.plan import Plan, run_prefix
+from etl_runner.state.document import Slot, State
+from etl_runner.state.objects import ObjectStore
+from etl_runner.state.records import CommitRecords
+from etl_runner.state.store import StateStore
+
+log = logging.getLogger(__name__)
+
+CollectManifests = Callable[[ObjectStore, Plan], Sequence[Manifest]]
+"""All manifests that count, their shards' footers verified; PermanentError names what is missing."""
+
+_MAX_CLEANED = 2_000  # a lifecycle rule removes what is more
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the workflow gave up on the extraction: the step's name and its error."""
+
+    step: str
+    message: str
+
+
+class Finalizer:
+    """Finalizes runs of one source."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        records: CommitRecords,
+        staging: ObjectStore,
+        jobs: BigQueryJobs,
+        closer: Closer,
+        collect_manifests: CollectManifests,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._staging = staging
+        self._jobs = jobs
+        self._closer = closer
+        self._collect_manifests = collect_manifests
+        self._roll_forward = RollForward(store, records, jobs, closer)
+
+    def finalize(self, key: RunKey, failure: Failure | None = None) -> Done | Pending:
+        """Commit the run's extraction, or close it.
+
+        Raises:
+            RetryableError: a service is unavailable; call again.
+            CorruptStateError: see :meth:`RollForward.roll_forward`.
+        """
+        state = self._store.read()
+        slot = state.slot
+        if slot is None or not slot.belongs_to(key.run_id, key.epoch):
+            return self._closer.outcome_of(key, state)
+        if slot.phase == "extracting":
+            done = self._leave_extracting(key, state, slot, failure)
+            if done is not None:
+                return done
+        result = self._roll_forward.roll_forward(key)
+        if isinstance(result, Done) and result.outcome == "ok":
+            self._clean_up(key)
+        return result
+
+    def _leave_extracting(
+        self, key: RunKey, state: State, slot: Slot, failure: Failure | None
+    ) -> Done | None:
+        """Close the run, or write its record and claim the commit (None: it is committing now)."""
+        plan = self._read_plan(key)
+        receipt = base_receipt(plan.header, state) if plan is not None else {}
+        if failure is not None:
+            return self._closer.close_failed(key, receipt, self._reason(plan, failure), slot)
+        if plan is None:
+            return self._closer.close_failed(key, receipt, "the run has no plan", slot)
+        try:
+            manifests = self._collect_manifests(self._staging, plan)
+            check_manifests(plan.header, manifests)
+            if sum(manifest.rows for manifest in manifests) == 0:
+                done = self._commit_nothing(key, plan, state, manifests)
+                if done is not None:
+                    return done
+            record = commit_record(plan, state, manifests, self._staging, self._closer.clock())
+        except PermanentError as error:
+            return self._closer.close_failed(key, receipt, str(error), slot)
+        self._records.write(record)
+        self._claim_commit(key)
+        return None
+
+    def _claim_commit(self, key: RunKey) -> None:
+        """CAS extracting to committing: from here on only the record decides."""
+
+        def decide(state: State) -> State | None:
+            slot = state.slot
+            if slot is None or not slot.belongs_to(key.run_id, key.epoch) or slot.phase != "extracting":
+                return None
+            return state.with_slot(Slot(slot.run_id, slot.epoch, slot.deadline, phase="committing"))
+
+        self._store.change(decide)
+
+    def _commit_nothing(
+        self, key: RunKey, plan: Plan, state: State, manifests: Sequence[Manifest]
+    ) -> Done | None:
+        """No rows: only the watermark moves, without a table operation. None where a job is needed
+        after all: a table that is to be emptied.
+
+        Raises:
+            PermanentError: the table would lose its rows, which nobody allowed.
+        """
+        header = plan.header
+        destination = header.destination
+        if header.disposition == "replace" and destination.exists:
+            if header.allow_empty:
+                return None
+            raise PermanentError(
+                f"the source is empty, so {destination.path} would be emptied; it was left as it is. "
+                "Set allow_empty: true if that is meant"
+            )
+        if not destination.exists:
+            self._jobs.create_table(table_resource(destination))
+        return self._closer.advance(
+            key,
+            extracted_receipt(header, state, manifests),
+            phase="extracting",
+            watermark=header.next_watermark,
+            ledger_segment=None,
+        )
+
+    def _read_plan(self, key: RunKey) -> Plan | None:
+        stored = self._staging.read(f"{run_prefix(key.run_id, key.epoch)}plan.jsonl")
+        return None if stored is None else Plan.from_jsonl(stored.data)
+
+    def _reason(self, plan: Plan | None, failure: Failure) -> str:
+        """The most telling account: what the units themselves said, else the workflow's error."""
+        if plan is not None:
+            try:
+                self._collect_manifests(self._staging, plan)
+            except PermanentError as error:
+                return f"{failure.step}: {error}"
+        return f"{failure.step}: {failure.message}"
+
+    def _clean_up(self, key: RunKey) -> None:
+        """Remove what the commit made superfluous. Nothing depends on it."""
+        record = self._records.read(key.run_id, key.epoch)
+        for table in record.drop_tables:
+            self._jobs.delete_table(table)
+        for number, info in enumerate(self._staging.list(run_prefix(key.run_id, key.epoch))):
+            if number == _MAX_CLEANED:
+                break
+            self._staging.delete(info.name)

@@ -1,0 +1,93 @@
+"""From the manifests of a finished extraction to its commit record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from etl_runner.commit.steps import MAX_LOAD_BYTES, MAX_LOAD_URIS, commit_steps
+from etl_runner.errors import PermanentError
+from etl_runner.execution.manifest import Manifest
+from etl_runner.planning.plan import Plan, PlanHeader
+from etl_runner.state.document import State
+from etl_runner.state.objects import ObjectStore
+from etl_runner.state.records import CommitRecord
+
+
+def base_receipt(header: PlanHeader, state: State) -> dict[str, Any]:
+    """What a receipt says of a run before anything was extracted."""
+    window = header.window
+    return {
+        "started": header.created,
+        "engine": header.engine,
+        "engine_reason": header.engine_reason,
+        "disposition": header.disposition,
+        "window": {"column": window.column, "low": window.low, "high": window.high, "late": window.late},
+        "destination": header.destination.path,
+        "units": header.units,
+        "tasks": header.tasks,
+        "rows_read": 0,
+        "rows_loaded": 0,
+        "rejects": 0,
+        "bytes": 0,
+        "jobs": [],
+        "watermark_before": state.watermark,
+        "watermark_after": state.watermark,
+        "notes": list(header.notes),
+    }
+
+
+def extracted_receipt(header: PlanHeader, state: State, manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """The receipt of a run whose manifests are all there and whose commit will succeed."""
+    return {
+        **base_receipt(header, state),
+        "rows_read": sum(manifest.read for manifest in manifests),
+        "rejects": sum(manifest.rejects for manifest in manifests),
+        "bytes": sum(manifest.bytes for manifest in manifests),
+        "watermark_after": state.watermark if header.next_watermark is None else header.next_watermark,
+    }
+
+
+def check_manifests(header: PlanHeader, manifests: Sequence[Manifest]) -> None:
+    """Refuse an extraction that must not be committed.
+
+    Raises:
+        PermanentError: too many rejects, or more shards than one load takes.
+    """
+    rejects = sum(manifest.rejects for manifest in manifests)
+    if rejects > header.max_rejects:
+        where = next(manifest.unit for manifest in manifests if manifest.rejects)
+        raise PermanentError(
+            f"{rejects} rows were rejected, max_rejects allows {header.max_rejects} (first in unit {where}); "
+            "nothing was loaded"
+        )
+    shards = sum(len(manifest.shards) for manifest in manifests)
+    if shards > MAX_LOAD_URIS:
+        raise PermanentError(
+            f"{shards} shards are more than the {MAX_LOAD_URIS} that one load job takes; raise unit_rows"
+        )
+    if sum(manifest.bytes for manifest in manifests) > MAX_LOAD_BYTES:
+        raise PermanentError("the shards exceed the 15 TB that one load job takes; narrow the window")
+
+
+def commit_record(
+    plan: Plan, state: State, manifests: Sequence[Manifest], staging: ObjectStore, now: datetime
+) -> CommitRecord:
+    """What the commit of these manifests will do. Shards are named one by one, never by a wildcard."""
+    header = plan.header
+    rows = sum(manifest.rows for manifest in manifests)
+    uris = sorted(staging.uri(shard.name) for manifest in manifests for shard in manifest.shards)
+    steps, drop = commit_steps(header, uris, rows, now)
+    return CommitRecord(
+        source_id=header.source_id,
+        run_id=header.run_id,
+        epoch=header.epoch,
+        location=header.destination.location,
+        rows=rows,
+        steps=steps,
+        watermark=header.next_watermark,
+        ledger_segment=None,
+        receipt=extracted_receipt(header, state, manifests),
+        drop_tables=drop,
+    )

@@ -1,0 +1,72 @@
+"""Destinations that a Parquet load cannot fill, and how a query fills them instead.
+
+BigQuery loads Parquet into no JSON, INTERVAL or RANGE column
+(https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#parquet_conversions), and
+DATETIME is taken as unproven. Such a run is loaded into a staging table of its own, that expires by
+itself, and published by one query.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from etl_runner.convert.fields import BqField
+from etl_runner.errors import PermanentError
+
+_STAGED = {"JSON": "STRING", "INTERVAL": "STRING", "RANGE": "STRING", "DATETIME": "TIMESTAMP"}
+_WIDE_NUMBERS = {"fail": "exact", "round": "round"}
+
+
+def needs_staging(field: BqField) -> bool:
+    """Whether the column, or a field within it, cannot be loaded from Parquet."""
+    return field.type in _STAGED or any(needs_staging(nested) for nested in field.fields)
+
+
+def staging_field(field: BqField) -> BqField:
+    """The column of the staging table: same name, a type that Parquet fills, never REQUIRED.
+
+    Raises:
+        PermanentError: the type hides within a STRUCT, where no query of ours puts it back.
+    """
+    if any(needs_staging(nested) for nested in field.fields):
+        raise PermanentError(
+            f"column {field.name}: JSON, INTERVAL, RANGE and DATETIME inside a RECORD cannot be loaded; "
+            "make the column JSON or STRING"
+        )
+    mode = "NULLABLE" if field.mode == "REQUIRED" else field.mode
+    kind = _STAGED.get(field.type, field.type)
+    if kind == field.type:
+        return replace(field, mode=mode)
+    return BqField(name=field.name, type=kind, mode=mode)
+
+
+def publish_expression(field: BqField, json_numbers: str = "fail") -> str:
+    """SQL that turns the staged column into the destination's type.
+
+    ``json_numbers`` says what becomes of JSON numbers beyond 64 bits: ``fail`` the run, or ``round``.
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#parse_json
+    """
+    name = quote(field.name)
+    if field.type not in _STAGED:
+        return name
+    if field.mode == "REPEATED":
+        return f"ARRAY(SELECT {_convert('item', field, json_numbers)} FROM UNNEST({name}) AS item WITH OFFSET AS position ORDER BY position) AS {name}"
+    return f"{_convert(name, field, json_numbers)} AS {name}"
+
+
+def _convert(value: str, field: BqField, json_numbers: str) -> str:
+    if field.type == "JSON":
+        return f"PARSE_JSON({value}, wide_number_mode => '{_WIDE_NUMBERS[json_numbers]}')"
+    if field.type == "DATETIME":
+        return f"DATETIME({value}, 'UTC')"
+    if field.type == "RANGE":
+        return f"CAST({value} AS RANGE<{field.range_element_type}>)"
+    return f"CAST({value} AS {field.type})"
+
+
+def quote(name: str) -> str:
+    """A BigQuery identifier in backquotes.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#quoted_identifiers
+    """
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

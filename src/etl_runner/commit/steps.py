@@ -1,0 +1,141 @@
+"""From a plan and its shards to the BigQuery jobs that commit them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from etl_runner.commit.staging import needs_staging, publish_expression, quote, staging_field
+from etl_runner.convert.fields import BqField
+from etl_runner.planning.plan import Destination, PlanHeader
+from etl_runner.state.records import Preparation, Step
+
+# https://cloud.google.com/bigquery/quotas#load_jobs
+MAX_LOAD_URIS = 10_000
+MAX_LOAD_BYTES = 15 * 10**12
+STAGING_LIFE = timedelta(days=2)
+
+
+def commit_steps(
+    header: PlanHeader, uris: Sequence[str], rows: int, now: datetime
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The jobs that make ``uris`` visible in the plan's destination, and the staging tables to drop.
+
+    One load job where Parquet can fill the destination; otherwise a load into a staging table and one
+    query from there. ``rows`` is what the manifests say.
+    """
+    if not any(needs_staging(column) for column in header.destination.schema):
+        return (_load(header, uris, rows),), ()
+    staging = _staging_table(header)
+    columns = _shard_columns(header)
+    table = {
+        "tableReference": _reference(staging),
+        "schema": {"fields": [staging_field(column).to_api() for column in columns]},
+        "expirationTime": str(int((now + STAGING_LIFE).timestamp() * 1000)),
+        "labels": {"etl_staging": "1"},
+    }
+    load = {
+        **_parquet(uris),
+        "destinationTable": _reference(staging),
+        "schema": table["schema"],
+        "createDisposition": "CREATE_NEVER",
+        "writeDisposition": "WRITE_TRUNCATE",
+    }
+    stage = Step("load", {"load": load}, rows, (Preparation("create", table),))
+    return (stage, _publish(header, staging, columns, rows)), (staging,)
+
+
+def table_resource(destination: Destination) -> dict[str, Any]:
+    """The API's Table resource for a destination that is to be created."""
+    return {
+        "tableReference": _reference(destination.path),
+        "schema": {"fields": [column.to_api() for column in destination.schema]},
+        **_layout(destination),
+    }
+
+
+def _load(header: PlanHeader, uris: Sequence[str], rows: int) -> Step:
+    destination = header.destination
+    load: dict[str, Any] = {
+        **_parquet(uris),
+        "destinationTable": _reference(destination.path),
+        "schema": {"fields": [column.to_api() for column in destination.schema]},
+        "createDisposition": "CREATE_NEVER" if destination.exists else "CREATE_IF_NEEDED",
+        "writeDisposition": "WRITE_APPEND",
+    }
+    if header.disposition == "replace" and destination.exists:
+        # Keeps partitioning, clustering, descriptions and policy tags.
+        load["writeDisposition"] = "WRITE_TRUNCATE_DATA"
+    if not destination.exists:
+        load |= _layout(destination)
+    elif destination.added:
+        load["schemaUpdateOptions"] = ["ALLOW_FIELD_ADDITION"]
+    return Step("load", {"load": load}, rows)
+
+
+def _publish(header: PlanHeader, staging: str, columns: Sequence[BqField], rows: int) -> Step:
+    destination = header.destination
+    numbers = header.config.get("document", {}).get("json_numbers") or "fail"
+    selected = ", ".join(publish_expression(column, numbers) for column in columns)
+    source = f"SELECT {selected} FROM {quote(staging)}"
+    if destination.exists:
+        change = Preparation("add_columns", table_resource(destination))
+        prepare = (change,) if destination.added else ()
+    else:
+        prepare = (Preparation("create", table_resource(destination)),)
+    if header.disposition == "append":
+        names = ", ".join(quote(column.name) for column in columns)
+        query: dict[str, Any] = {
+            "query": f"INSERT INTO {quote(destination.path)} ({names}) {source}",
+            "useLegacySql": False,
+        }
+    else:
+        query = {
+            "query": source,
+            "useLegacySql": False,
+            "destinationTable": _reference(destination.path),
+            "createDisposition": "CREATE_NEVER",
+            "writeDisposition": "WRITE_TRUNCATE_DATA",
+        }
+    return Step("query", {"query": query}, rows, prepare)
+
+
+def _shard_columns(header: PlanHeader) -> tuple[BqField, ...]:
+    """The destination's columns that the shards carry, in the destination's order."""
+    carried = {column.destination.name for column in header.columns} | set(header.metadata)
+    return tuple(column for column in header.destination.schema if column.name in carried)
+
+
+def _parquet(uris: Sequence[str]) -> dict[str, Any]:
+    return {
+        "sourceFormat": "PARQUET",
+        "sourceUris": list(uris),
+        "parquetOptions": {"enableListInference": True},
+        "decimalTargetTypes": ["NUMERIC", "BIGNUMERIC"],
+    }
+
+
+def _layout(destination: Destination) -> dict[str, Any]:
+    layout: dict[str, Any] = {}
+    if destination.partition_field is not None:
+        layout["timePartitioning"] = {
+            "type": destination.partition_type or "DAY",
+            "field": destination.partition_field,
+        }
+    if destination.clustering:
+        layout["clustering"] = {"fields": list(destination.clustering)}
+    return layout
+
+
+def _staging_table(header: PlanHeader) -> str:
+    destination = header.destination
+    safe = "".join(
+        sign if sign.isalnum() else "_" for sign in f"{header.source_id}_{header.epoch}_{header.run_id}"
+    )
+    return f"{destination.project}.{destination.dataset}.etl_staging_{safe}"
+
+
+def _reference(path: str) -> dict[str, str]:
+    project, dataset, table = path.split(".", 2)
+    return {"projectId": project, "datasetId": dataset, "tableId": table}
