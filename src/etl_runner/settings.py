@@ -36,6 +36,8 @@ class Settings:
     """Cloud Run Job tasks of one run, at most."""
     task_slots: int = 2
     """Units that one task reads at the same time."""
+    bigquery_endpoint: str | None = None
+    storage_endpoint: str | None = None
     workflows_endpoint: str | None = None
     run_endpoint: str | None = None
     secretmanager_endpoint: str | None = None
@@ -80,6 +82,8 @@ class Settings:
             unit_rows=number("ETL_UNIT_ROWS", cls.unit_rows),
             max_tasks=number("ETL_MAX_TASKS", cls.max_tasks),
             task_slots=number("ETL_TASK_SLOTS", cls.task_slots),
+            bigquery_endpoint=env.get("BIGQUERY_EMULATOR_HOST") or None,
+            storage_endpoint=env.get("STORAGE_EMULATOR_HOST") or None,
             workflows_endpoint=env.get("ETL_WORKFLOWS_ENDPOINT") or None,
             run_endpoint=env.get("ETL_RUN_ENDPOINT") or None,
             secretmanager_endpoint=env.get("ETL_SECRETMANAGER_ENDPOINT") or None,

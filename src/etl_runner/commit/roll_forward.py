@@ -83,12 +83,12 @@ class RollForward:
                 log.warning(
                     "job failed, will be repeated", extra={"job_id": status.job_id, "reason": status.reason}
                 )
-                self._move(key, slot, slot.step)
+                self._move(slot, slot.step)
                 return Pending(min(2**attempts, 60), f"after {status.reason}")
             reason = f"BigQuery job {status.job_id} failed ({status.reason}): {status.message}"
             return self._closer.close_failed(key, self._receipt(record, slot), reason, slot)
         if slot.step + 1 < len(record.steps) and (step.rows is None or status.rows == step.rows):
-            self._move(key, slot, slot.step + 1)
+            self._move(slot, slot.step + 1)
             return None
         if slot.step + 1 < len(record.steps):
             reason = (
@@ -154,7 +154,7 @@ class RollForward:
             raise RetryableError(f"BigQuery job {identifier} exists but cannot be read yet")
         return status
 
-    def _move(self, key: RunKey, slot: Slot, step: int) -> None:
+    def _move(self, slot: Slot, step: int) -> None:
         """CAS (step, n) to (``step``, n + 1), from exactly the slot that was judged."""
 
         def decide(state: State) -> State | None:

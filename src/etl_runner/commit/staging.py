@@ -50,7 +50,8 @@ def publish_expression(field: BqField, json_numbers: str = "fail") -> str:
     if field.type not in _STAGED:
         return name
     if field.mode == "REPEATED":
-        return f"ARRAY(SELECT {_convert('item', field, json_numbers)} FROM UNNEST({name}) AS item WITH OFFSET AS position ORDER BY position) AS {name}"
+        items = f"UNNEST({name}) AS item WITH OFFSET AS position ORDER BY position"
+        return f"ARRAY(SELECT {_convert('item', field, json_numbers)} FROM {items}) AS {name}"
     return f"{_convert(name, field, json_numbers)} AS {name}"
 
 

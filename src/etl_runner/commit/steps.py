@@ -25,6 +25,8 @@ def commit_steps(
     One load job where Parquet can fill the destination; otherwise a load into a staging table and one
     query from there. ``rows`` is what the manifests say.
     """
+    if not uris:
+        return (_empty(header),), ()
     if not any(needs_staging(column) for column in header.destination.schema):
         return (_load(header, uris, rows),), ()
     staging = _staging_table(header)
@@ -72,6 +74,12 @@ def _load(header: PlanHeader, uris: Sequence[str], rows: int) -> Step:
     elif destination.added:
         load["schemaUpdateOptions"] = ["ALLOW_FIELD_ADDITION"]
     return Step("load", {"load": load}, rows)
+
+
+def _empty(header: PlanHeader) -> Step:
+    """A catalog whose source became empty, which its document allows."""
+    query = f"TRUNCATE TABLE {quote(header.destination.path)}"
+    return Step("query", {"query": {"query": query, "useLegacySql": False}}, None)
 
 
 def _publish(header: PlanHeader, staging: str, columns: Sequence[BqField], rows: int) -> Step:
