@@ -6,13 +6,19 @@ without an endpoint the client's own and application default credentials are use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl_runner.settings import Settings
 
 if TYPE_CHECKING:
-    from google.cloud import bigquery, pubsub_v1, run_v2, secretmanager, storage
-    from google.cloud.workflows import executions_v1
+    from google.cloud.bigquery import Client as BigQueryClient
+    from google.cloud.pubsub_v1 import PublisherClient
+    from google.cloud.run_v2 import JobsClient
+    from google.cloud.secretmanager import SecretManagerServiceClient
+    from google.cloud.storage import Client as StorageClient
+    from google.cloud.workflows.executions_v1 import ExecutionsClient
+
+T = TypeVar("T")
 
 
 def _options(endpoint: str | None) -> dict[str, Any]:
@@ -26,57 +32,58 @@ def _options(endpoint: str | None) -> dict[str, Any]:
     return options
 
 
-def storage_client(settings: Settings) -> storage.Client:
+def storage_client(settings: Settings) -> StorageClient:
     """Cloud Storage."""
-    from google.cloud import storage
+    from google.cloud.storage import Client
 
-    return storage.Client(project=settings.project, **_options(settings.storage_endpoint))
+    return Client(project=settings.project, **_options(settings.storage_endpoint))
 
 
-def bigquery_client(settings: Settings) -> bigquery.Client:
+def bigquery_client(settings: Settings) -> BigQueryClient:
     """BigQuery; every job is given the deployment's location."""
-    from google.cloud import bigquery
+    from google.cloud.bigquery import Client
 
-    return bigquery.Client(
+    return Client(
         project=settings.project,
         location=settings.bigquery_location,
         **_options(settings.bigquery_endpoint),
     )
 
 
-def publisher(settings: Settings) -> pubsub_v1.PublisherClient:
+def publisher(settings: Settings) -> PublisherClient:
     """Pub/Sub; the client itself follows ``PUBSUB_EMULATOR_HOST``."""
-    from google.cloud import pubsub_v1
+    from google.cloud.pubsub_v1 import PublisherClient
 
     del settings
-    return pubsub_v1.PublisherClient()
+    return PublisherClient()
 
 
-def jobs_client(settings: Settings) -> run_v2.JobsClient:
+def jobs_client(settings: Settings) -> JobsClient:
     """Cloud Run jobs, over REST."""
-    from google.cloud import run_v2
+    from google.cloud.run_v2 import JobsClient
 
-    return run_v2.JobsClient(transport="rest", **_options(settings.run_endpoint))
+    return JobsClient(transport="rest", **_options(settings.run_endpoint))
 
 
-def executions_client(settings: Settings) -> executions_v1.ExecutionsClient:
+def executions_client(settings: Settings) -> ExecutionsClient:
     """Workflow executions; the API has gRPC only."""
-    from google.cloud.workflows import executions_v1
+    from google.cloud.workflows.executions_v1 import ExecutionsClient
 
-    return _grpc_client(executions_v1.ExecutionsClient, settings.workflows_endpoint)
+    return _grpc_client(ExecutionsClient, settings.workflows_endpoint)
 
 
-def secret_client(settings: Settings) -> secretmanager.SecretManagerServiceClient:
+def secret_client(settings: Settings) -> SecretManagerServiceClient:
     """Secret Manager."""
-    from google.cloud import secretmanager
+    from google.cloud.secretmanager import SecretManagerServiceClient
 
-    return _grpc_client(secretmanager.SecretManagerServiceClient, settings.secretmanager_endpoint)
+    return _grpc_client(SecretManagerServiceClient, settings.secretmanager_endpoint)
 
 
-def _grpc_client(client: Any, endpoint: str | None) -> Any:
+def _grpc_client(client: type[T], endpoint: str | None) -> T:
     if endpoint is None or not endpoint.startswith("http://"):
         return client(**_options(endpoint))
     import grpc
 
     channel = grpc.insecure_channel(endpoint.removeprefix("http://"))
-    return client(transport=client.get_transport_class("grpc")(channel=channel))
+    transport = client.get_transport_class("grpc")(channel=channel)  # type: ignore[attr-defined]
+    return client(transport=transport)  # type: ignore[call-arg]

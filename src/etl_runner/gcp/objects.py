@@ -13,7 +13,7 @@ from etl_runner.gcp.faults import translated
 from etl_runner.state.objects import ObjectInfo, StoredObject
 
 if TYPE_CHECKING:
-    from google.cloud import storage
+    from google.cloud.storage import Client
 
 _READS = 5
 
@@ -25,7 +25,7 @@ class GcsObjectStore:
     attempt had worked after all, it reports a precondition failure, which the protocol expects.
     """
 
-    def __init__(self, client: storage.Client, bucket: str) -> None:
+    def __init__(self, client: Client, bucket: str) -> None:
         self._bucket = client.bucket(bucket)
         self._client = client
 
@@ -42,7 +42,7 @@ class GcsObjectStore:
                         return StoredObject(data, int(blob.generation))
                     # A server that leaves the generation out of the download: ask, then read just that one.
                     blob.reload()
-                    generation = int(blob.generation)
+                    generation = int(blob.generation or 0)
                     return StoredObject(blob.download_as_bytes(if_generation_match=generation), generation)
                 except NotFound:
                     return None
