@@ -1,0 +1,121 @@
+"""Making the plan of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
+from etl_runner.commit.staging import staging_field
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.errors import ConfigError, Problem
+from etl_runner.planning.destination import Tables, find_destination, match_columns
+from etl_runner.planning.engine import Sizing, choose_engine
+from etl_runner.planning.plan import Plan, PlanHeader
+from etl_runner.settings import Settings
+from etl_runner.sources.base import Extract, PlanRequest, Source
+from etl_runner.state.document import State
+
+
+class Planner:
+    """Plans runs. Reads metadata of source and destination; writes nothing, scans nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: Tables,
+        open_source: Callable[[ResolvedSource], Source],
+        clock: Clock = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._open_source = open_source
+        self._clock = clock
+
+    def make_plan(self, resolved: ResolvedSource, key: RunKey, state: State) -> Plan:
+        """Describe, match, fix the window, cut, choose.
+
+        Raises:
+            ConfigError: the document does not fit source or destination.
+            PermanentError, RetryableError: source or destination refuse or cannot be reached.
+        """
+        document = resolved.document
+        _refuse_unbuilt(document.load_type, getattr(document, "json_numbers", "fail"))
+        settings = self._settings
+        now = self._clock()
+        source = self._open_source(resolved)
+        destination = find_destination(
+            document, settings.project, settings.dataset, settings.bigquery_location, self._tables
+        )
+        description = source.describe()
+        matched = match_columns(document, description, destination, source.expression)
+        for column in matched.columns:
+            staging_field(column.destination)  # refuses what no query puts back, before anything is read
+        unit_rows = document.unit_rows or settings.unit_rows
+        extract = source.plan(PlanRequest(matched.columns, state.watermark, unit_rows))
+        snapshot = document.load_type == "catalog" and extract.snapshot_possible
+        choice = choose_engine(
+            Sizing(
+                units=len(extract.units),
+                rows=extract.estimated_rows,
+                snapshot=snapshot,
+                wanted=document.engine,
+                threshold=settings.row_threshold,
+                max_tasks=settings.max_tasks,
+                slots=settings.task_slots,
+                connections=extract.max_connections,
+            )
+        )
+        header = PlanHeader(
+            source_id=key.source_id,
+            run_id=key.run_id,
+            epoch=key.epoch,
+            created=timestamp(now),
+            config=resolved.to_json(),
+            config_hash=resolved.hash(),
+            source_type=document.source_type,
+            engine=choice.engine,
+            engine_reason=choice.reason,
+            disposition="replace" if document.load_type == "catalog" else "append",
+            window=extract.window,
+            columns=matched.columns,
+            destination=matched.destination,
+            units=len(extract.units),
+            tasks=choice.tasks,
+            slots=choice.slots,
+            estimated_rows=extract.estimated_rows,
+            estimated_bytes=extract.estimated_bytes,
+            estimate_how=extract.estimate_how,
+            read=extract.read,
+            next_watermark=extract.next_watermark,
+            snapshot=snapshot and choice.engine == "cloud_run",
+            metadata=matched.metadata,
+            on_bad_row=document.on_bad_row,
+            max_rejects=document.max_rejects,
+            allow_empty=document.allow_empty,
+            notes=(
+                *description.notes,
+                *matched.notes,
+                *extract.notes,
+                *_snapshot_notes(document.load_type, extract),
+            ),
+        )
+        return Plan(header, extract.units)
+
+
+def _refuse_unbuilt(load_type: str, json_numbers: str) -> None:
+    problems = []
+    if load_type == "upsert":
+        problems.append(
+            Problem("load_type", "upsert is not available yet", "upsert", "transactional, catalog")
+        )
+    if json_numbers == "string":
+        allowed = "fail, round"
+        problems.append(Problem("json_numbers", "string is not available yet", "string", allowed))
+    if problems:
+        raise ConfigError("source document", tuple(problems))
+
+
+def _snapshot_notes(load_type: str, extract: Extract) -> tuple[str, ...]:
+    if load_type != "catalog" or extract.snapshot_possible or not extract.units:
+        return ()
+    return ("units are read one after the other, not in one snapshot: rows that change meanwhile may differ",)
