@@ -13,6 +13,7 @@ from pathlib import Path
 
 from local.bigquery.environment import executable, home
 
+_CORRECTIONS = Path(__file__).with_name("corrections.py")
 START_TIMEOUT_SECONDS = 60.0
 _STOP_TIMEOUT_SECONDS = 10.0
 
@@ -48,12 +49,20 @@ class BigQueryProcess:
 
     @classmethod
     def start(
-        cls, *, env_dir: Path, data_dir: Path, project: str, storage_endpoint: str, attempts: int = 3
+        cls,
+        *,
+        env_dir: Path,
+        data_dir: Path,
+        project: str,
+        storage_endpoint: str,
+        corrected: bool = True,
+        attempts: int = 3,
     ) -> BigQueryProcess:
         """Start the server and wait until it answers.
 
         ``storage_endpoint`` is a full URL (``http://127.0.0.1:4443``). Free ports are chosen by asking,
         so another process may take one before the server does: then other ports are tried.
+        ``corrected=False`` starts local-bigquery as it is, without :mod:`local.bigquery.corrections`.
 
         Raises:
             ServerDidNotStart: it ended each time, or did not answer within 60 s.
@@ -61,7 +70,7 @@ class BigQueryProcess:
         data_dir.mkdir(parents=True, exist_ok=True)
         log = data_dir / "local-bigquery.log"
         for _ in range(attempts):
-            process = cls._launch(env_dir, data_dir, project, storage_endpoint, log)
+            process = cls._launch(env_dir, data_dir, project, storage_endpoint, log, corrected)
             if process._wait_until_it_answers():
                 return process
         tail = log.read_text(errors="replace")[-600:]
@@ -69,7 +78,7 @@ class BigQueryProcess:
 
     @classmethod
     def _launch(
-        cls, env_dir: Path, data_dir: Path, project: str, storage_endpoint: str, log: Path
+        cls, env_dir: Path, data_dir: Path, project: str, storage_endpoint: str, log: Path, corrected: bool
     ) -> BigQueryProcess:
         port, grpc_port = free_port(), free_port()
         # An outside NO_PROXY or proxy setting must not come between the server and the storage emulator.
@@ -80,8 +89,12 @@ class BigQueryProcess:
             "STORAGE_EMULATOR_HOST": storage_endpoint,
             "PYTHONUNBUFFERED": "1",
         }
+        server: list[str | Path] = [executable(env_dir.absolute())]
+        if corrected:
+            # -I keeps this folder's other modules off the server's import path.
+            server = [env_dir.absolute() / "bin" / "python", "-I", "-u", _CORRECTIONS]
         command: list[str | Path] = [
-            executable(env_dir.absolute()),
+            *server,
             "--host", "127.0.0.1",
             "--port", str(port),
             "--grpc-port", str(grpc_port),
