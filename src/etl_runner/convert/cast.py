@@ -1,0 +1,165 @@
+"""Record batches as the source gives them -> record batches as the shards hold them, and the rejects."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl_runner import jsontypes
+from etl_runner.convert.arrow_schema import arrow_field
+from etl_runner.convert.casters import Caster, caster, plain
+from etl_runner.convert.raw import raw_values, split_raw
+from etl_runner.convert.rejects import Fault, Reject, cell_text
+from etl_runner.errors import PermanentError
+from etl_runner.planning.plan import PlannedColumn
+
+RUN_ID, LOADED_AT, SOURCE_FILE = "_etl_run_id", "_etl_loaded_at", "_etl_source_file"
+_METADATA: dict[str, pa.Field] = {
+    RUN_ID: pa.field(RUN_ID, pa.string()),
+    LOADED_AT: pa.field(LOADED_AT, pa.timestamp("us", tz="UTC")),
+    SOURCE_FILE: pa.field(SOURCE_FILE, pa.string()),
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One batch on the other side: rows that fit, in the shard's schema and in the order they were read,
+    and one reject for each that does not. ``batch.num_rows + len(rejects)`` is what came in."""
+
+    batch: pa.RecordBatch
+    rejects: tuple[Reject, ...]
+
+
+class Converter:
+    """Converts the batches of one unit; keeps count of the rows. Not for use by two threads.
+
+    Args:
+        columns: the planned columns; batches must have a column for each destination name.
+        unit: the unit's id, for rejects.
+        metadata: names of the metadata columns to add, after the planned ones.
+        run_id: value of ``_etl_run_id``.
+        loaded_at: value of ``_etl_loaded_at``, with a zone; the same for all units of a run, so that a
+            unit done again gives the same rows.
+        source_file: value of ``_etl_source_file``.
+
+    Raises:
+        PermanentError: a metadata column that does not exist.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[PlannedColumn],
+        *,
+        unit: str,
+        metadata: Sequence[str] = (),
+        run_id: str = "",
+        loaded_at: dt.datetime | None = None,
+        source_file: str | None = None,
+    ) -> None:
+        self._columns = tuple(columns)
+        self._unit = unit
+        self._read = 0
+        self._source_schema: pa.Schema | None = None
+        self._casters: tuple[tuple[int, Caster], ...] = ()
+        unknown = [name for name in metadata if name not in _METADATA]
+        if unknown:
+            raise PermanentError(f"metadata column {unknown[0]!r} does not exist: use {', '.join(_METADATA)}")
+        values = {RUN_ID: run_id, LOADED_AT: loaded_at, SOURCE_FILE: source_file}
+        self._metadata = [pa.scalar(values[name], _METADATA[name].type) for name in metadata]
+        self._schema = pa.schema(
+            [arrow_field(column.destination) for column in self._columns]
+            + [_METADATA[name] for name in metadata]
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of converted batches: the destination's columns, then the metadata columns."""
+        return self._schema
+
+    @property
+    def read(self) -> int:
+        """Rows converted or rejected so far."""
+        return self._read
+
+    def convert(self, batch: pa.RecordBatch) -> Converted:
+        """Convert one batch.
+
+        Raises:
+            PermanentError: a column is missing or cannot be cast to its destination at all.
+        """
+        before = self._read
+        self._read += batch.num_rows
+        batch, raw = split_raw(batch)
+        self._prepare(batch.schema)
+        faults: dict[int, Fault] = {}
+        if raw is not None:
+            self._unrepresentable(raw, faults)
+        arrays: list[pa.Array] = []
+        for column, (index, cast) in zip(self._columns, self._casters, strict=True):
+            source = batch.column(index)
+            result, found = cast(source)
+            field = column.destination
+            if field.mode == "REQUIRED" and result.null_count:
+                for row in pc.indices_nonzero(pc.is_null(result)).to_pylist():
+                    found.setdefault(row, "is NULL and the column is REQUIRED")
+            for row, reason in found.items():
+                if row not in faults:
+                    faults[row] = Fault(row, field.name, reason, cell_text(plain(source), row))
+            arrays.append(result)
+        keep = None
+        if faults:
+            keep = pa.array([row not in faults for row in range(batch.num_rows)], pa.bool_())
+            arrays = [array.filter(keep) for array in arrays]
+        rows = batch.num_rows - len(faults)
+        arrays += [pa.repeat(value, rows) for value in self._metadata]
+        rejects = tuple(self._reject(before, batch, raw, faults[row]) for row in sorted(faults))
+        return Converted(pa.RecordBatch.from_arrays(arrays, schema=self._schema), rejects)
+
+    def _prepare(self, schema: pa.Schema) -> None:
+        if self._source_schema is not None and schema.equals(self._source_schema):
+            return
+        casters: list[tuple[int, Caster]] = []
+        for column in self._columns:
+            field = column.destination
+            index = schema.get_field_index(field.name)
+            if index < 0:
+                raise PermanentError(
+                    f"the source returned no column {field.name!r} (source column {column.source!r}): "
+                    f"plan the run again"
+                )
+            casters.append((index, caster(schema.field(index).type, field, column.source_type)))
+        self._casters = tuple(casters)
+        self._source_schema = schema
+
+    def _unrepresentable(self, raw: pa.Array, faults: dict[int, Fault]) -> None:
+        types = {column.destination.name: column.destination for column in self._columns}
+        for row in pc.indices_nonzero(pc.is_valid(raw)).to_pylist():
+            values = raw_values(raw[row].as_py())
+            # In the order of the columns, so that the same row always gives the same reject.
+            for name, field in types.items():
+                if name in values:
+                    what = f"array of {field.type}" if field.mode == "REPEATED" else field.type
+                    faults[row] = Fault(
+                        row, name, f"is a value that BigQuery's {what} cannot hold", values[name]
+                    )
+                    break
+
+    def _reject(self, before: int, batch: pa.RecordBatch, raw: pa.Array | None, fault: Fault) -> Reject:
+        record = {
+            name: cell_text(plain(batch.column(index)), fault.row)
+            for index, name in enumerate(batch.schema.names)
+        }
+        if raw is not None:
+            record.update(raw_values(raw[fault.row].as_py()))
+        return Reject(
+            unit=self._unit,
+            row=before + fault.row + 1,
+            column=fault.column,
+            reason=fault.reason,
+            value=fault.value,
+            record=jsontypes.dumps(record).decode(),
+        )

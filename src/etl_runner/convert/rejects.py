@@ -1,0 +1,76 @@
+"""Rows that could not be converted, with all that is needed to look at them and to load them later."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from etl_runner import jsontypes
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row of a batch that cannot be converted: its position in the batch, the column, why, and the
+    original value as text (None for NULL)."""
+
+    row: int
+    column: str
+    reason: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One row that was left out: the first column that did not fit decides what is said about it."""
+
+    unit: str
+    row: int
+    """The row's ordinal within its unit, from 1."""
+    column: str
+    reason: str
+    value: str | None
+    """The original value as text; None when it was NULL."""
+    record: str
+    """The whole row as a JSON object of texts, for replay."""
+
+    def to_line(self) -> bytes:
+        """One line of a rejects object."""
+        return jsontypes.dumps(asdict(self)) + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Reject:
+        """Read what :meth:`to_line` wrote."""
+        return cls(**jsontypes.loads(line))
+
+
+def cell_text(array: pa.Array, row: int) -> str | None:
+    """One value of an array as text; also one that Python's dates cannot hold, as Arrow writes it."""
+    value = array[row]
+    try:
+        return text_of(value.as_py())
+    except (ValueError, OverflowError):
+        return str(value.cast(pa.string()))
+
+
+def text_of(value: Any) -> str | None:
+    """A source value as text that loses nothing; bytes as base64, lists and structs as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, list):
+        return jsontypes.dumps([text_of(item) for item in value]).decode()
+    if isinstance(value, dict):
+        return jsontypes.dumps({str(key): text_of(item) for key, item in value.items()}).decode()
+    return str(value)
