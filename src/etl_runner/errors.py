@@ -61,7 +61,8 @@ class Problem:
     """One thing wrong in one document.
 
     ``path`` is the field's dotted path (``connection_params.port``), ``found`` what stands there (never
-    a secret), ``allowed`` what may stand there, ``suggestion`` the name that was probably meant.
+    a secret), ``allowed`` what may stand there, ``suggestion`` the name that was probably meant, ``line``
+    the document's line, counted from 1, where it is known.
     """
 
     path: str
@@ -69,9 +70,11 @@ class Problem:
     found: str | None = None
     allowed: str | None = None
     suggestion: str | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.message}" if self.path else self.message
+        place = self.path if self.line is None else f"{self.path} (line {self.line})"
+        text = f"{place}: {self.message}" if self.path else self.message
         if self.found is not None:
             text += f" (found {self.found})"
         if self.allowed is not None:
