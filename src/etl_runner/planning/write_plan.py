@@ -80,13 +80,7 @@ class PlanWriter:
         header = plan.header
         limit = math.ceil(time_limit(header.estimated_rows, header.tasks).total_seconds())
         self._renew(key, state.slot.deadline if state.slot else "")
-        return PlanStep(
-            header.engine,
-            self._staging.uri(name),
-            header.units,
-            header.tasks,
-            math.ceil(limit.total_seconds()),
-        )
+        return PlanStep(header.engine, self._staging.uri(name), header.units, header.tasks, limit)
 
     def _renew(self, key: RunKey, deadline: str) -> None:
         # The state object takes about one write a second: none where the lease of the opening will do.

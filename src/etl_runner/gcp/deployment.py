@@ -1,0 +1,138 @@
+"""A deployment's parts, put together: what each function and command works with.
+
+Everything is built on first use, so that a function starts fast and opens only what it needs.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from etl_runner.commit.close import Closer, RunEvents
+from etl_runner.commit.open_run import Opener
+from etl_runner.gcp import clients
+from etl_runner.gcp.objects import GcsObjectStore
+from etl_runner.settings import Settings
+from etl_runner.state.receipts import Receipts
+from etl_runner.state.records import CommitRecords
+from etl_runner.state.store import StateStore
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client as StorageClient
+
+    from etl_runner.commit.finalize import Finalizer
+    from etl_runner.config.resolved import ResolvedSource
+    from etl_runner.config.secrets import SecretResolver
+    from etl_runner.gcp.jobs import GcpBigQueryJobs
+    from etl_runner.planning.planner import Planner
+    from etl_runner.planning.write_plan import PlanWriter
+    from etl_runner.sources.base import Source
+
+
+class Deployment:
+    """The collaborators of one deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def config(self) -> GcsObjectStore:
+        """The config bucket."""
+        return GcsObjectStore(self._storage, self.settings.config_bucket)
+
+    @cached_property
+    def state(self) -> GcsObjectStore:
+        """The state bucket."""
+        return GcsObjectStore(self._storage, self.settings.state_bucket)
+
+    @cached_property
+    def staging(self) -> GcsObjectStore:
+        """The staging bucket."""
+        return GcsObjectStore(self._storage, self.settings.staging_bucket)
+
+    @cached_property
+    def jobs(self) -> GcpBigQueryJobs:
+        """BigQuery jobs and tables."""
+        from etl_runner.gcp.jobs import GcpBigQueryJobs
+
+        return GcpBigQueryJobs(clients.bigquery_client(self.settings))
+
+    @cached_property
+    def secrets(self) -> SecretResolver:
+        """Where references to secrets are resolved."""
+        from etl_runner.gcp.secrets import secret_resolver
+
+        return secret_resolver(self.settings, self.config)
+
+    @cached_property
+    def events(self) -> RunEvents:
+        """Where finished runs are told."""
+        from etl_runner.events.run_events import NoRunEvents, PubSubRunEvents
+
+        topic = self.settings.events_topic
+        if topic is None:
+            return NoRunEvents()
+        settings = self.settings
+        return PubSubRunEvents(lambda: clients.publisher(settings), settings.project, topic)
+
+    def store(self, source_id: str) -> StateStore:
+        """A source's state."""
+        return StateStore(self.state, source_id)
+
+    def receipts(self, source_id: str) -> Receipts:
+        """A source's receipts."""
+        return Receipts(self.state, source_id)
+
+    def load_source(self, source_id: str) -> ResolvedSource:
+        """A source document and its connection, from the config bucket."""
+        from etl_runner.config.load import load_source
+
+        return load_source(self.config, source_id)
+
+    def open_source(self, resolved: ResolvedSource) -> Source:
+        """The source type's own code for a document."""
+        from etl_runner.sources.registry import build_source
+
+        return build_source(resolved, self.secrets)
+
+    def closer(self, source_id: str) -> Closer:
+        """The closing steps."""
+        return Closer(self.store(source_id), self.receipts(source_id), self.events)
+
+    def finalizer(self, source_id: str) -> Finalizer:
+        """The committing steps."""
+        from etl_runner.commit.finalize import Finalizer
+        from etl_runner.commit.prepare import collect_verified
+
+        return Finalizer(
+            self.store(source_id),
+            CommitRecords(self.state, source_id),
+            self.staging,
+            self.jobs,
+            self.closer(source_id),
+            collect_verified,
+        )
+
+    def opener(self, source_id: str) -> Opener:
+        """The opening steps."""
+
+        def roll_forward(key: object) -> object:
+            return self.finalizer(source_id).finalize(key)  # type: ignore[arg-type]
+
+        return Opener(self.store(source_id), self.receipts(source_id), self.closer(source_id), roll_forward)
+
+    def planner(self) -> Planner:
+        """The planner."""
+        from etl_runner.planning.planner import Planner
+
+        return Planner(self.settings, self.jobs, self.open_source)
+
+    def plan_writer(self, source_id: str) -> PlanWriter:
+        """The planning step."""
+        from etl_runner.planning.write_plan import PlanWriter
+
+        return PlanWriter(self.store(source_id), self.staging, self.planner(), self.load_source)
+
+    @cached_property
+    def _storage(self) -> StorageClient:
+        return clients.storage_client(self.settings)
