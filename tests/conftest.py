@@ -6,8 +6,8 @@ dataset. Nothing is set in the environment: clients are given their endpoints.
 
 from __future__ import annotations
 
-import itertools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,12 +24,10 @@ from local.postgres import PostgresServer, home_of
 
 PROJECT = "etl-test"
 
-_numbers = itertools.count(1)
-
 
 def fresh_name(kind: str, separator: str = "_") -> str:
     """A name that no other test of any worker uses."""
-    return separator.join((kind, str(os.getpid()), str(next(_numbers))))
+    return f"{kind}{separator}{secrets.token_hex(5)}"
 
 
 @dataclass
