@@ -136,7 +136,9 @@ Text = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=4_0
 Whole = Annotated[int, BeforeValidator(_whole)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 SourceName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=300)]
-SourceNames = Annotated[tuple[SourceName, ...], BeforeValidator(_names)]
+SourceNames = Annotated[
+    tuple[SourceName, ...], BeforeValidator(_names, json_schema_input_type=SourceName | list[SourceName])
+]
 DocumentId = Annotated[
     str,
     BeforeValidator(_text),
@@ -155,7 +157,9 @@ ColumnName = Annotated[
     AfterValidator(_faultless(names.column_fault, COLUMN_ALLOWED)),
     Field(json_schema_extra={"pattern": names.COLUMN_PATTERN}),
 ]
-ColumnNames = Annotated[tuple[ColumnName, ...], BeforeValidator(_names)]
+ColumnNames = Annotated[
+    tuple[ColumnName, ...], BeforeValidator(_names, json_schema_input_type=ColumnName | list[ColumnName])
+]
 DatasetName = Annotated[
     str,
     BeforeValidator(_text),
@@ -277,16 +281,18 @@ _KEY = {
     "properties": {"type": {"const": "service_account"}},
     "required": ["type", "client_email", "private_key", "token_uri"],
 }
+SECRET_SCHEMA: dict[str, Any] = {"oneOf": [*_REFERENCE_SCHEMAS, _INLINE]}
+KEY_SCHEMA: dict[str, Any] = {"oneOf": [*_REFERENCE_SCHEMAS, _INLINE, _KEY]}
 
 SecretField = Annotated[
     Secret,
     PlainValidator(_secret),
     PlainSerializer(_shown),
-    WithJsonSchema({"oneOf": [*_REFERENCE_SCHEMAS, _INLINE]}),
+    WithJsonSchema(SECRET_SCHEMA),
 ]
 CredentialsField = Annotated[
     Secret,
     PlainValidator(_credentials),
     PlainSerializer(_shown),
-    WithJsonSchema({"oneOf": [*_REFERENCE_SCHEMAS, _INLINE, _KEY]}),
+    WithJsonSchema(KEY_SCHEMA),
 ]
