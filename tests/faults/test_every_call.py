@@ -1,0 +1,80 @@
+"""Cut every remote call of a run, one after the other: recorded, not listed by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl_runner.commit.open_run import Finished
+from tests.faults.world import Cut, Killed, World
+
+SHAPES = [("append", False), ("append", True), ("replace", False), ("replace", True)]
+
+
+def _world(disposition: str, staged: bool, *, loaded: bool) -> World:
+    world = World(disposition=disposition, staged=staged)
+    if loaded:
+        world.process().run("first")
+        world.check()
+        world.rows += 4
+    return world
+
+
+def _calls(disposition: str, staged: bool, *, loaded: bool) -> list[str]:
+    cut = Cut()
+    _world(disposition, staged, loaded=loaded).process(cut).run("run")
+    return cut.calls
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize(("disposition", "staged"), SHAPES)
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("recovery", ["same run again", "next run", "next run after new rows"])
+def test_killed_at_every_call_then_repeated(
+    disposition: str, staged: bool, loaded: bool, how: str, recovery: str
+) -> None:
+    calls = _calls(disposition, staged, loaded=loaded)
+    assert len(calls) > 20
+    for at in range(len(calls)):
+        world = _world(disposition, staged, loaded=loaded)
+        with pytest.raises(Killed):
+            world.process(Cut(at, how)).run("run")
+        if recovery == "same run again":
+            world.process().run("run")
+        else:
+            if recovery == "next run after new rows":
+                world.rows += 3
+            world.later(hours=2)
+        world.process().run("next")
+        try:
+            world.check()
+        except AssertionError as error:
+            raise AssertionError(f"killed {how} call {at}, {calls[at]}: {error}") from error
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["first", "later"])
+@pytest.mark.parametrize(("disposition", "staged"), SHAPES)
+def test_every_response_lost_then_retried(disposition: str, staged: bool, loaded: bool) -> None:
+    calls = _calls(disposition, staged, loaded=loaded)
+    for at in range(len(calls)):
+        world = _world(disposition, staged, loaded=loaded)
+        world.process(Cut(at, "lost")).run("run")
+        try:
+            world.check()
+        except AssertionError as error:
+            raise AssertionError(f"response {at} lost, {calls[at]}: {error}") from error
+
+
+def test_every_receipt_is_written_whatever_call_is_killed() -> None:
+    calls = _calls("append", False, loaded=False)
+    for at in range(len(calls)):
+        world = World()
+        with pytest.raises(Killed):
+            world.process(Cut(at, "after")).run("run")
+        world.later(hours=2)
+        process = world.process()
+        process.run("next")
+        ended = process.run("run")
+        assert isinstance(ended, Finished) or world.rows == 5
+        world.check()
+        told = {event["run_id"] for event in world.events.published}
+        assert "next" in told

@@ -1,0 +1,379 @@
+"""A small world in which every remote call can be cut: source, objects, BigQuery, and one run after another.
+
+The protocol's own code runs unchanged; only what lies behind its collaborators is made here, with the
+semantics of the real services: generations and create-only writes, job ids that are burnt by their first
+use, jobs that are atomic and go on when their submitter dies.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl_runner import jsontypes
+from etl_runner.commit.close import Closer, Done, RunKey
+from etl_runner.commit.finalize import Failure, Finalizer
+from etl_runner.commit.jobs import JobExists, JobStatus, destination_of
+from etl_runner.commit.open_run import Finished, Opened, Opener, Skipped
+from etl_runner.commit.prepare import collect_verified
+from etl_runner.convert.fields import BqField
+from etl_runner.errors import JobRefused, ObjectExists, RetryableError
+from etl_runner.execution.manifest import Manifest, Shard, manifest_name, shard_name
+from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
+from etl_runner.planning.write_plan import PlanWriter
+from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.receipts import Receipts
+from etl_runner.state.records import CommitRecords
+from etl_runner.state.store import StateStore
+
+SOURCE = "orders"
+TABLE = "p.d.orders"
+
+
+class Killed(BaseException):
+    """The process is gone; no handler of the code under test may see it."""
+
+
+class BigQueryWorld:
+    """Tables and jobs. Loads read the real Parquet bytes from the staging store."""
+
+    def __init__(self, staging: MemoryObjectStore) -> None:
+        self.staging = staging
+        self.tables: dict[str, list[int]] = {}
+        self.jobs: dict[str, JobStatus] = {}
+        self.submitted: list[str] = []
+        self.failures: list[str] = []
+        """Reasons with which the next jobs fail."""
+        self.refusals = 0
+        """So many next submissions of loads and queries are refused."""
+        self.miscount = 0
+        self.lock = threading.Lock()
+
+    def get(self, job_id: str, location: str) -> JobStatus | None:
+        assert location == "EU"
+        return self.jobs.get(job_id)
+
+    def insert(self, job_id: str, location: str, configuration: dict[str, Any]) -> JobStatus:
+        assert location == "EU"
+        with self.lock:
+            if job_id in self.jobs:
+                raise JobExists(job_id)
+            tombstone = "etl_tombstone" in configuration["labels"]
+            if self.refusals and not tombstone:
+                self.refusals -= 1
+                raise JobRefused("the request is invalid")
+            kind = "load" if "load" in configuration else "query"
+            status = JobStatus(
+                job_id,
+                kind,
+                "DONE",
+                configuration["labels"],
+                destination_of(configuration),
+                query=configuration.get("query", {}).get("query"),
+            )
+            self.submitted.append(job_id)
+            if self.failures and not tombstone:
+                status = replace(status, reason=self.failures.pop(0), message="told to fail")
+            else:
+                status = replace(status, rows=self._run(kind, configuration[kind], status.destination))
+            self.jobs[job_id] = status
+            return status
+
+    def create_table(self, table: dict[str, Any]) -> None:
+        self.tables.setdefault(_path(table["tableReference"]), [])
+
+    def add_columns(self, table: dict[str, Any]) -> None:
+        assert _path(table["tableReference"]) in self.tables
+
+    def delete_table(self, path: str) -> None:
+        self.tables.pop(path, None)
+
+    def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
+        if kind == "load":
+            assert destination is not None
+            rows = [row for uri in job["sourceUris"] for row in self._shard(uri)]
+            if job["createDisposition"] == "CREATE_NEVER":
+                assert destination in self.tables
+            self._write(destination, rows, job["writeDisposition"])
+            return len(rows) + self.miscount
+        if found := re.fullmatch(r"INSERT INTO `(.+?)` .* FROM `(.+?)`", job["query"]):
+            self._write(found[1], self.tables[found[2]], "WRITE_APPEND")
+            return len(self.tables[found[2]]) + self.miscount
+        if found := re.fullmatch(r"TRUNCATE TABLE `(.+?)`", job["query"]):
+            self.tables[found[1]] = []
+            return 0
+        if destination is not None and (found := re.fullmatch(r"SELECT .* FROM `(.+?)`", job["query"])):
+            self._write(destination, self.tables[found[1]], job["writeDisposition"])
+            return len(self.tables[found[1]]) + self.miscount
+        assert job["query"].startswith("SELECT 1"), job
+        return 1
+
+    def _write(self, table: str, rows: list[int], disposition: str) -> None:
+        kept = self.tables.get(table, []) if disposition == "WRITE_APPEND" else []
+        self.tables[table] = [*kept, *rows]
+
+    def _shard(self, uri: str) -> list[int]:
+        stored = self.staging.read(uri.removeprefix("gs://staging/"))
+        assert stored is not None, f"{uri} is gone while its job runs"
+        return list(pq.read_table(io.BytesIO(stored.data)).column("id").to_pylist())
+
+
+def _path(reference: dict[str, str]) -> str:
+    return f"{reference['projectId']}.{reference['datasetId']}.{reference['tableId']}"
+
+
+@dataclass
+class Cut:
+    """Where and how remote calls are cut: at call ``at`` (counted from 0), once."""
+
+    at: int | None = None
+    how: str = "before"
+    """``before``: killed before the effect. ``after``: killed after it. ``lost``: the effect happens, the
+    response does not arrive, the process lives."""
+    calls: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    dead: bool = False
+
+    def around(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make one remote call, or what is left of it."""
+        with self.lock:
+            if self.dead:
+                raise Killed(name)
+            number = len(self.calls)
+            self.calls.append(name)
+        if number != self.at:
+            return call()
+        if self.how == "before":
+            self.dead = True
+            raise Killed(name)
+        try:
+            call()
+        finally:
+            if self.how == "after":
+                self.dead = True
+        if self.how == "after":
+            raise Killed(name)
+        raise RetryableError(f"{name}: the response was lost")
+
+
+class Wire:
+    """A collaborator behind a wire: every method call goes through ``around``."""
+
+    def __init__(self, target: Any, name: str, around: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self._target = target
+        self._name = name
+        self._around = around
+
+    def __getattr__(self, method: str) -> Any:
+        real = getattr(self._target, method)
+        if method == "uri":
+            return real
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            def effect() -> Any:
+                result = real(*args, **kwargs)
+                return list(result) if isinstance(result, Iterator) else result
+
+            return self._around(f"{self._name}.{method}", effect)
+
+        return call
+
+
+class Events:
+    """Remembers what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+
+    def publish(self, receipt: dict[str, Any]) -> None:
+        self.published.append(receipt)
+
+
+class World:
+    """Everything that outlives a process, and the settings of the one source."""
+
+    def __init__(self, *, disposition: str = "append", staged: bool = False, unit_rows: int = 2) -> None:
+        self.state = MemoryObjectStore("state")
+        self.staging = MemoryObjectStore("staging")
+        self.bigquery = BigQueryWorld(self.staging)
+        self.events = Events()
+        self.disposition = disposition
+        self.staged = staged
+        self.unit_rows = unit_rows
+        self.allow_empty = False
+        self.rows = 5
+        """The source's rows are the numbers 1 to ``rows``."""
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.attempts = itertools.count()
+
+    @property
+    def table(self) -> list[int]:
+        """The destination's rows."""
+        return self.bigquery.tables.get(TABLE, [])
+
+    def clock(self) -> datetime:
+        """The world's time."""
+        return self.now
+
+    def later(self, **delta: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**delta)
+
+    def process(self, cut: Cut | None = None, around: Any = None) -> Process:
+        """A process of ours, its wires cut as told."""
+        return Process(self, around or (cut or Cut()).around)
+
+    def check(self) -> None:
+        """The table has each row of the source exactly once; nothing is held; nothing is left over."""
+        assert sorted(self.table) == list(range(1, self.rows + 1)), self.table
+        store = StateStore(self.state, SOURCE)
+        state = store.read()
+        assert state.slot is None
+        assert state.paused is None
+        assert state.watermark == {"value": self.rows}
+        receipts = {receipt["epoch"]: receipt for receipt in Receipts(self.state, SOURCE).all()}
+        # The last run's receipt may wait for the next opener; all earlier ones are there.
+        missing = set(range(1, state.epoch + 1)) - set(receipts) - {state.last.epoch if state.last else 0}
+        assert not missing, f"no receipt for epochs {missing}"
+        loaded = sum(receipt["rows_loaded"] for receipt in receipts.values() if receipt["outcome"] == "ok")
+        if self.disposition == "append" and state.last and state.last.epoch in receipts:
+            assert loaded == self.rows
+
+
+class Process:
+    """The functions and the runner task, as one process that may die at any remote call."""
+
+    def __init__(self, world: World, around: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self.world = world
+        state: Any = Wire(world.state, "state", around)
+        self.staging: Any = Wire(world.staging, "staging", around)
+        bigquery: Any = Wire(world.bigquery, "bigquery", around)
+        events: Any = Wire(world.events, "events", around)
+        self.store = StateStore(state, SOURCE, sleep=lambda _: None)
+        receipts = Receipts(state, SOURCE)
+        closer = Closer(self.store, receipts, events, world.clock)
+        records = CommitRecords(state, SOURCE)
+        self.finalizer = Finalizer(self.store, records, self.staging, bigquery, closer, collect_verified)
+        self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
+        self.plans = PlanWriter(
+            self.store,
+            self.staging,
+            self,
+            lambda _: None,
+            world.clock,  # type: ignore[arg-type,return-value]
+        )
+
+    def run(self, run_id: str) -> Done | Skipped | Finished:
+        """A whole run, each step repeated while it says so, as the workflow does."""
+        opened = _repeat(lambda: self.opener.open_run(run_id))
+        if not isinstance(opened, Opened):
+            return opened
+        return self.go_on(opened.key)
+
+    def go_on(self, key: RunKey) -> Done:
+        """The steps after the opening, with the workflow's failure path."""
+        failure = None
+        try:
+            step = _repeat(lambda: self.plans.write_plan(key))
+            _repeat(lambda: self.extract(step.plan_uri.removeprefix("gs://staging/")))
+        except Exception as error:
+            failure = Failure("extract", str(error))
+        return self.finalize(key, failure)
+
+    def finalize(self, key: RunKey, failure: Failure | None = None) -> Done:
+        """Call finalize until it is done."""
+        for _ in range(50):
+            result = _repeat(lambda: self.finalizer.finalize(key, failure))
+            if isinstance(result, Done):
+                return result
+        raise AssertionError("finalize never ends")
+
+    def make_plan(self, resolved: None, key: RunKey, state: Any) -> Plan:
+        """Stands for the planner: what is new, cut into units."""
+        world = self.world
+        low = state.watermark["value"] if state.watermark and world.disposition == "append" else 0
+        high = world.rows
+        bounds = list(range(low, high, world.unit_rows))
+        units = tuple(
+            WorkUnit(
+                f"u{n:05}", "range", {"low": start, "high": min(start + world.unit_rows, high)}, f"({start}"
+            )
+            for n, start in enumerate(bounds)
+        )
+        fields = (BqField("id", "INT64"), *((BqField("at", "DATETIME"),) if world.staged else ()))
+        return Plan(
+            PlanHeader(
+                source_id=key.source_id,
+                run_id=key.run_id,
+                epoch=key.epoch,
+                created=world.now.isoformat(),
+                config={},
+                config_hash="",
+                source_type="postgresql",
+                engine="cloud_run" if units else "none",
+                engine_reason="",
+                disposition=world.disposition,  # type: ignore[arg-type]
+                window=Window("cursor", "id", str(low), str(high)),
+                columns=tuple(PlannedColumn(item.name, "bigint", item) for item in fields),
+                destination=Destination(
+                    "p", "d", "orders", "EU", exists=TABLE in world.bigquery.tables, schema=fields
+                ),
+                units=len(units),
+                tasks=1,
+                slots=1,
+                estimated_rows=high - low,
+                estimated_bytes=None,
+                estimate_how="counted",
+                next_watermark={"value": high},
+                allow_empty=world.allow_empty,
+            ),
+            units,
+        )
+
+    def extract(self, plan_name: str) -> None:
+        """Stands for the runner task: every unit that has no manifest yet."""
+        stored = self.staging.read(plan_name)
+        plan = Plan.from_jsonl(stored.data)
+        header = plan.header
+        for unit in plan.units:
+            name = manifest_name(header.run_id, header.epoch, unit.id)
+            if self.staging.read(name) is not None:
+                continue
+            attempt = f"a{next(self.world.attempts)}"
+            rows = list(range(unit.spec["low"] + 1, unit.spec["high"] + 1))
+            buffer = io.BytesIO()
+            pq.write_table(pa.table({"id": pa.array(rows, pa.int64())}), buffer)
+            shard = shard_name(header.run_id, header.epoch, unit.id, attempt, 0)
+            self.staging.create(shard, buffer.getvalue())
+            manifest = Manifest(
+                unit.id,
+                attempt,
+                len(rows),
+                len(rows),
+                0,
+                buffer.tell(),
+                (Shard(shard, len(rows), buffer.tell()),),
+            )
+            try:
+                self.staging.create(name, jsontypes.dumps(manifest.to_json()))
+            except ObjectExists:
+                continue
+
+
+def _repeat(step: Callable[[], Any]) -> Any:
+    """A workflow step: repeated on what is retryable."""
+    for _ in range(20):
+        try:
+            return step()
+        except RetryableError:
+            continue
+    raise AssertionError("retryable for ever")
