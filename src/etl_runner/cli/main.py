@@ -1,0 +1,29 @@
+"""The ``etl-runner`` command."""
+
+from __future__ import annotations
+
+import typer
+
+from etl_runner.cli import exits, local
+from etl_runner.cli.plan import plan
+from etl_runner.cli.run import run
+from etl_runner.cli.runs import runs
+from etl_runner.cli.status import status
+from etl_runner.cli.validate import validate
+
+app = typer.Typer(
+    name="etl-runner",
+    help="Exact loading of databases and cloud files into BigQuery.\n\nExample: etl-runner plan orders",
+    epilog="Exit codes: " + exits.table(),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (validate, plan, run, status, runs):
+    app.command()(command)
+app.add_typer(local.app, name="local")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
