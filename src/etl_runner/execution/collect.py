@@ -10,7 +10,7 @@ from etl_runner.errors import CorruptStateError, PermanentError
 from etl_runner.execution.failures import read_failures
 from etl_runner.execution.manifest import Manifest, Shard, manifest_name, manifest_prefix, snapshot_name
 from etl_runner.execution.unit import parse_manifest
-from etl_runner.planning.plan import PlanHeader
+from etl_runner.planning.plan import Plan, PlanHeader
 from etl_runner.state.objects import ObjectStore
 
 THREADS = 16
@@ -50,6 +50,17 @@ def collect_manifests(objects: ObjectStore, header: PlanHeader, unit_ids: Sequen
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(read, unit_ids))
+
+
+def collect_verified(objects: ObjectStore, plan: Plan) -> list[Manifest]:
+    """The manifests of all units of a plan, every shard compared with its footer.
+
+    Raises:
+        PermanentError: units are missing, or a shard is not what its manifest says.
+    """
+    manifests = collect_manifests(objects, plan.header, [unit.id for unit in plan.units])
+    verify_footers(objects, [shard for manifest in manifests for shard in manifest.shards])
+    return manifests
 
 
 def completed_snapshot(objects: ObjectStore, header: PlanHeader) -> str | None:
@@ -100,7 +111,8 @@ def _verify(objects: ObjectStore, shard: Shard) -> int:
     rows = _rows(footer)
     if rows != shard.rows:
         raise PermanentError(
-            f"the shard {objects.uri(shard.name)} has {rows} rows, its manifest says {shard.rows}: run again"
+            f"the shard {objects.uri(shard.name)} has {rows} rows and its manifest says {shard.rows}: "
+            f"run again"
         )
     return rows
 

@@ -20,16 +20,19 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
 
+from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, EtlError, PermanentError, Problem, RetryableError
 from etl_runner.execution.task import OnProgress, Stopped, TaskSummary, read_plan, run_task
+from etl_runner.gcp.deployment import Deployment
 from etl_runner.logs import configure_logging
 from etl_runner.planning.plan import PlanHeader
+from etl_runner.planning.write_plan import Heartbeat
 from etl_runner.settings import Settings
-from etl_runner.sources.base import Source
-from etl_runner.state.objects import ObjectStore
+from etl_runner.state.store import StateStore
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +64,8 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> int:
     settings = Settings.from_env(environ)
     bucket, name = _plan_uri(environ)
     index, count = _number(environ, "CLOUD_RUN_TASK_INDEX", 0), _number(environ, "CLOUD_RUN_TASK_COUNT", 1)
-    staging, state, config = _stores(settings, bucket)
-    header, _ = read_plan(staging, name, index, count)
+    deployment = Deployment(replace(settings, staging_bucket=bucket))
+    header, _ = read_plan(deployment.staging, name, index, count)
     configure_logging(
         {
             "run_id": header.run_id,
@@ -74,45 +77,21 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> int:
         project=settings.project,
     )
     summary = run_task(
-        staging,
+        deployment.staging,
         name,
         index,
         count,
-        lambda plan: _open_source(plan, settings, config),
-        slots=min(settings.task_slots, header.slots),
-        on_progress=heartbeat(state, header),
+        lambda plan: deployment.open_source(ResolvedSource.from_json(plan.config)),
+        on_progress=heartbeat(deployment.store(header.source_id), header),
         stop=stop,
     )
     _log_summary(summary)
     return DONE
 
 
-def _stores(settings: Settings, bucket: str) -> tuple[ObjectStore, ObjectStore, ObjectStore]:
-    from etl_runner.gcp.clients import storage_client
-    from etl_runner.gcp.objects import GcsObjectStore
-
-    client = storage_client(settings)
-    return (
-        GcsObjectStore(client, bucket),
-        GcsObjectStore(client, settings.state_bucket),
-        GcsObjectStore(client, settings.config_bucket),
-    )
-
-
-def _open_source(header: PlanHeader, settings: Settings, config: ObjectStore) -> Source:
-    from etl_runner.config.resolved import ResolvedSource
-    from etl_runner.gcp.secrets import secret_resolver
-    from etl_runner.sources.registry import build_source
-
-    return build_source(ResolvedSource.from_json(header.config), secret_resolver(settings, config))
-
-
-def heartbeat(state: ObjectStore, header: PlanHeader) -> OnProgress:
+def heartbeat(store: StateStore, header: PlanHeader) -> OnProgress:
     """Renews the run's deadline as units are finished, and ends the task when the run is no longer ours."""
-    from etl_runner.planning.write_plan import Heartbeat
-    from etl_runner.state.store import StateStore
-
-    beat: Callable[[], bool] = Heartbeat(StateStore(state, header.source_id), header)
+    beat = Heartbeat(store, header)
 
     def on_progress(_: TaskSummary) -> None:
         try:
