@@ -67,7 +67,8 @@ def longest(limit: int) -> Check:
 
 def zero_or_one(source: pa.Array, _: pa.Array) -> Mask | None:
     """Source numbers are 0 or 1, nothing else that a cast would call true."""
-    return any_true(pc.invert(pc.is_in(source, pa.array([0, 1], source.type))))
+    strange = pc.invert(pc.is_in(source, pa.array([0, 1], source.type)))
+    return any_true(pc.and_(strange, pc.is_valid(source)))
 
 
 def finite_unless_said(source: pa.Array, result: pa.Array) -> Mask | None:

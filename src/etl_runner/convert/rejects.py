@@ -49,10 +49,14 @@ class Reject:
 
 
 def cell_text(array: pa.Array, row: int) -> str | None:
-    """One value of an array as text; also one that Python's dates cannot hold, as Arrow writes it."""
+    """One value of an array as text. A date beyond Python's years is written as Arrow writes it, text that
+    is not UTF-8 with its strange bytes escaped (``\\xff``)."""
     value = array[row]
     try:
         return text_of(value.as_py())
+    except UnicodeDecodeError:
+        buffer = value.as_buffer() if pa.types.is_string(value.type) else None
+        return "(not UTF-8)" if buffer is None else buffer.to_pybytes().decode("utf-8", "backslashreplace")
     except (ValueError, OverflowError):
         return str(value.cast(pa.string()))
 
