@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from typing import TYPE_CHECKING
 
 from etl_runner.errors import PermanentError
+from local import rest
 from local.processes import Child, ProcessFailedError, free_port
+
+if TYPE_CHECKING:
+    from google.cloud import storage
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -79,6 +81,9 @@ class CloudStorageServer:
 
     def client(self) -> storage.Client:
         """A client of this server, whatever the environment says."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage  # slow to import, and not needed to start the server
+
         return storage.Client(
             project=self.project,
             credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
@@ -87,25 +92,8 @@ class CloudStorageServer:
 
     def create_buckets(self, names: Iterable[str]) -> None:
         """Create the buckets that are not there yet."""
-        client = self.client()
-        try:
-            present = {bucket.name for bucket in client.list_buckets()}
-            for name in names:
-                if name not in present:
-                    client.create_bucket(name)
-        finally:
-            client.close()
-
-    def delete_bucket(self, name: str) -> None:
-        """Delete a bucket with everything in it."""
-        client = self.client()
-        try:
-            bucket = client.bucket(name)
-            for blob in client.list_blobs(bucket):
-                blob.delete()
-            bucket.delete()
-        finally:
-            client.close()
+        for name in names:
+            rest.create(f"{self.endpoint}/storage/v1/b?project={self.project}", {"name": name})
 
     def stop(self) -> None:
         """Stop the server. Safe to repeat."""

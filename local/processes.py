@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from etl_runner.errors import PermanentError
+from local.rest import opener
 
 _POLL_SECONDS = 0.01
 _LOG_TAIL_BYTES = 4000
@@ -253,14 +253,9 @@ def listens(port: int) -> bool:
 def answers(url: str) -> bool:
     """Whether a GET of ``url`` gets an HTTP answer with a status below 500."""
     try:
-        with urllib.request.urlopen(url, timeout=2.0):  # noqa: S310 - the callers' own http:// URLs
+        with opener.open(url, timeout=2.0):
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500
     except (OSError, ValueError):
         return False
-
-
-def python_command(*arguments: str) -> list[str]:
-    """A command line that runs this interpreter."""
-    return [sys.executable, *arguments]

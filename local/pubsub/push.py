@@ -15,12 +15,11 @@ from google.pubsub_v1.types import PubsubMessage, PushConfig, ReceivedMessage, S
 
 from etl_runner.jsontypes import JsonObject
 from local.pubsub.broker import Broker, BrokerError
+from local.rest import opener
 
 _ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 _CONCURRENT = 8
 _log = logging.getLogger(__name__)
-# An outside proxy has no business between servers of one machine.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Pusher:
@@ -73,7 +72,7 @@ def post(config: Subscription, received: ReceivedMessage) -> bool:
         )
     request = urllib.request.Request(push.push_endpoint, body, headers, method="POST")  # noqa: S310
     try:
-        with _opener.open(request, timeout=config.ack_deadline_seconds or 10) as answer:
+        with opener.open(request, timeout=config.ack_deadline_seconds or 10) as answer:
             return answer.status in _ACKNOWLEDGED
     except urllib.error.HTTPError as error:
         _log.info("push to %s answered %s", push.push_endpoint, error.code)

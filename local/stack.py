@@ -1,0 +1,359 @@
+"""The whole topology: started together, used, stopped together.
+
+``Stack.start`` runs it inside this process (tests, demo); :func:`up`, :func:`down` and :func:`status` keep
+one in the background (``etl-runner local up``), as does ``python -m local.stack up|down|status|run``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from etl_runner.errors import PermanentError
+from etl_runner.jsontypes import JsonObject, loads
+from etl_runner.settings import Settings
+from local import rest
+from local.functions import FunctionServer
+from local.layout import POSTGRES_URL, REPOSITORY, Layout
+
+if TYPE_CHECKING:
+    from local.bigquery.stand_in import BigQueryStandIn
+    from local.cloud_run import CloudRunServer
+    from local.cloud_storage import CloudStorageServer
+    from local.postgres import PostgresServer
+    from local.pubsub import PubSubServer
+    from local.workflows.service import WorkflowsServer
+
+TASK_RETRIES = 3
+TASK_TIMEOUT_SECONDS = 3600.0
+
+
+class _Part(Protocol):
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """How a workflow execution ended. ``error`` is the raised value, decoded where it is JSON."""
+
+    execution: str
+    """Its id, which is the run's id."""
+    state: str
+    """SUCCEEDED, FAILED or CANCELLED"""
+    result: Any = None
+    error: Any = None
+
+
+class Stack:
+    """A running topology."""
+
+    postgres: PostgresServer
+    storage: CloudStorageServer
+    bigquery: BigQueryStandIn
+    pubsub: PubSubServer
+    run_jobs: CloudRunServer
+    workflows: WorkflowsServer
+
+    def __init__(
+        self, data: Path, layout: Layout, environ: Mapping[str, str], sleep_factor: float = 1.0
+    ) -> None:
+        """Nothing is started yet: see :meth:`start`."""
+        self.data = data.absolute()
+        self.layout = layout
+        self.functions: dict[str, FunctionServer] = {}
+        self.seconds: dict[str, float] = {}
+        """How long each part took to start, and ``all`` of them together."""
+        self._inherited = environ
+        self._sleep_factor = sleep_factor
+        self._parts: list[_Part] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def start(
+        cls,
+        data: Path,
+        *,
+        layout: Layout | None = None,
+        environ: Mapping[str, str],
+        sleep_factor: float = 1.0,
+    ) -> Stack:
+        """Start every part, as much as possible at once.
+
+        Args:
+            data: folder for data, which is kept, and logs.
+            environ: what functions and tasks inherit besides their settings.
+            sleep_factor: shortens the workflow's waits, 0.1 to a tenth.
+
+        Raises:
+            PermanentError: a part did not start; those that did are stopped again.
+        """
+        stack = cls(data, layout or Layout(), environ, sleep_factor)
+        try:
+            stack._start()
+        except BaseException:
+            stack.stop()
+            raise
+        return stack
+
+    @property
+    def settings(self) -> Settings:
+        """The deployment's settings."""
+        return Settings.from_env(self.environ)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings as environment variables, the emulator variables among them."""
+        return {**self.layout.settings(), POSTGRES_URL: self.postgres.url}
+
+    @property
+    def logs(self) -> Path:
+        """Folder of all logs."""
+        return self.data / "logs"
+
+    def endpoints(self) -> dict[str, str]:
+        """Part to address."""
+        layout = self.layout
+        return {
+            "postgresql": f"{self.postgres.host}:{self.postgres.port}",
+            "storage": layout.storage_endpoint,
+            "bigquery": layout.bigquery_endpoint,
+            "pubsub": self.pubsub.endpoint,
+            "run": layout.run_endpoint,
+            "workflows": layout.workflows_endpoint,
+            **{f"function {name}": url for name, url in layout.function_urls.items()},
+        }
+
+    def put_source(self, source_id: str, document: JsonObject) -> None:
+        """Write a source document to the config bucket."""
+        self._put(f"sources/{source_id}.json", document)
+
+    def put_connection(self, connection_id: str, document: JsonObject) -> None:
+        """Write a connection document to the config bucket."""
+        self._put(f"connections/{connection_id}.json", document)
+
+    def start_run(self, source_id: str) -> str:
+        """Start the workflow for a source; the execution's full name."""
+        from etl_runner.jsontypes import dumps
+
+        execution = {"argument": dumps({"source_id": source_id}).decode()}
+        made = self._executions().create_execution(parent=self.workflows.parent, execution=execution)
+        return str(made.name)
+
+    def wait_run(self, execution: str, timeout: float = 600.0) -> ExecutionResult:
+        """Wait for the end of an execution, by its full name.
+
+        Raises:
+            PermanentError: it was still running after ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while (found := self._executions().get_execution(name=execution)).state.name == "ACTIVE":
+            if time.monotonic() > deadline:
+                raise PermanentError(f"{execution} is still running after {timeout:g} s.")
+            time.sleep(0.05)
+        return ExecutionResult(
+            execution=execution.rsplit("/", 1)[1],
+            state=found.state.name,
+            result=_decoded(found.result),
+            error=_decoded(found.error.payload),
+        )
+
+    def run(self, source_id: str, timeout: float = 600.0) -> ExecutionResult:
+        """Load a source through the workflow and wait for it."""
+        return self.wait_run(self.start_run(source_id), timeout)
+
+    def stop(self) -> None:
+        """Stop everything, what was started last first. Safe to repeat."""
+        with self._lock:
+            parts, self._parts = self._parts, []
+        with ThreadPoolExecutor(max_workers=max(1, len(parts))) as pool:
+            # The workflow and its job go first: what they would see fail is only the end.
+            last = [part for part in parts if part in self._drivers()]
+            for part in last:
+                part.stop()
+            list(pool.map(lambda part: part.stop(), [part for part in parts if part not in last]))
+
+    def _drivers(self) -> list[object]:
+        return [getattr(self, name) for name in ("workflows", "run_jobs") if hasattr(self, name)]
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.data.chmod(0o755)  # PostgreSQL may run as another account
+        env = self.layout.container_env(self._inherited)
+        steps: dict[str, Callable[[], None]] = {
+            # The slowest first: there are seldom as many processors as parts.
+            "bigquery": self._start_bigquery,
+            "storage": self._start_storage,
+            "postgresql": self._start_postgres,
+            **{f"function {name}": self._function_starter(name, env) for name in self.layout.function_ports},
+            "workflows": self._start_workflows,
+            "pubsub": self._start_pubsub,
+            "run": lambda: self._start_run_jobs(env),
+        }
+        with ThreadPoolExecutor(max_workers=len(steps)) as pool:
+            futures = [pool.submit(self._timed, name, step) for name, step in steps.items()]
+        for future in futures:
+            future.result()
+        # Needs both Cloud Storage (its folders) and BigQuery.
+        self.bigquery.create_dataset(self.layout.names.dataset)
+        self.seconds["all"] = time.monotonic() - began
+
+    def _timed(self, name: str, step: Callable[[], None]) -> None:
+        began = time.monotonic()
+        step()
+        self.seconds[name] = time.monotonic() - began
+
+    def _keep(self, part: _Part) -> None:
+        with self._lock:
+            self._parts.append(part)
+
+    def _start_storage(self) -> None:
+        from local.cloud_storage import CloudStorageServer
+
+        names = self.layout.names
+        self.storage = CloudStorageServer.start(
+            self.data / "storage",
+            project=names.project,
+            port=self.layout.storage_port,
+            log=self.logs / "storage.log",
+        )
+        self._keep(self.storage)
+        self.storage.create_buckets(names.buckets)
+
+    def _start_bigquery(self) -> None:
+        from local.bigquery.environment import ensure, environment_dir
+        from local.bigquery.stand_in import BigQueryStandIn
+
+        names = self.layout.names
+        self.bigquery = BigQueryStandIn.start(
+            self.data / "bigquery",
+            project=names.project,
+            location=names.bigquery_location,
+            storage_endpoint=self.layout.storage_endpoint,
+            env_dir=ensure(REPOSITORY / environment_dir()),
+            port=self.layout.bigquery_port,
+        )
+        self._keep(self.bigquery)
+
+    def _start_postgres(self) -> None:
+        from local.postgres import PostgresServer
+
+        self.postgres = PostgresServer.from_environment(
+            self.data / "postgres", environ=os.environ, log=self.logs / "postgres.log"
+        )
+        self._keep(self.postgres)
+
+    def _start_pubsub(self) -> None:
+        from local.pubsub import PubSubServer
+
+        self.pubsub = PubSubServer(port=self.layout.pubsub_port)
+        self._keep(self.pubsub)
+        self.pubsub.create_topic(self.layout.names.project, self.layout.names.events_topic)
+
+    def _start_run_jobs(self, env: Mapping[str, str]) -> None:
+        from local.cloud_run import CloudRunServer, Image
+        from local.cloud_run.job import JobSpec
+
+        names = self.layout.names
+        image = Image(
+            [sys.executable, str(REPOSITORY / "runner_image" / "job.py")], env=env, workdir=REPOSITORY
+        )
+        self.run_jobs = CloudRunServer(image, self.logs / "tasks", port=self.layout.run_port)
+        self._keep(self.run_jobs)
+        spec = JobSpec(max_retries=TASK_RETRIES, timeout=TASK_TIMEOUT_SECONDS)
+        self.run_jobs.deploy(names.project, names.location, names.job, spec)
+
+    def _start_workflows(self) -> None:
+        from local.workflows.clock import SystemClock
+        from local.workflows.service import serve
+
+        names = self.layout.names
+        self.workflows = serve(
+            REPOSITORY / "workflows" / "etl.yaml",
+            name=names.workflow,
+            project=names.project,
+            location=names.location,
+            env=self.layout.workflow_env(),
+            endpoints={"run": self.layout.run_endpoint},
+            port=self.layout.workflows_port,
+            clock=SystemClock(self._sleep_factor),
+        )
+        self._keep(self.workflows)
+
+    def _function_starter(self, name: str, env: Mapping[str, str]) -> Callable[[], None]:
+        def start() -> None:
+            server = FunctionServer(
+                name,
+                REPOSITORY / "functions" / name / "main.py",
+                env=env,
+                log=self.logs / f"function-{name}.log",
+                port=self.layout.function_ports[name],
+            )
+            self.functions[name] = server
+            self._keep(server)
+            server.wait()
+
+        return start
+
+    def _put(self, name: str, document: JsonObject) -> None:
+        bucket = self.layout.names.config_bucket
+        url = f"{self.layout.storage_endpoint}/upload/storage/v1/b/{bucket}/o"
+        status, answer = rest.call("POST", f"{url}?uploadType=media&name={quote(name, safe='')}", document)
+        if status != 200:
+            raise PermanentError(f"{name} was not written to {bucket}: {status} {answer}")
+
+    def _executions(self) -> Any:
+        with self._lock:
+            if not hasattr(self, "_executions_client"):
+                from etl_runner.gcp.clients import executions_client
+
+                self._executions_client: Any = executions_client(self.settings)
+            return self._executions_client
+
+
+def _decoded(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return loads(text.encode())
+    except ValueError:
+        return text
+
+
+def up(root: Path = REPOSITORY) -> dict[str, str]:
+    """Start a topology in the background, unless one runs already; part to address.
+
+    Raises:
+        PermanentError: it did not start; with the end of its log.
+    """
+    from local.supervisor import Supervisor
+
+    return Supervisor(root).up()
+
+
+def down(root: Path = REPOSITORY, *, clean: bool = False) -> None:
+    """Stop the topology in the background, if there is one; ``clean`` removes its data too."""
+    from local.supervisor import Supervisor
+
+    Supervisor(root).down(clean=clean)
+
+
+def status(root: Path = REPOSITORY) -> dict[str, str]:
+    """Part to address of the topology in the background; ``{"running": "no"}`` when there is none."""
+    from local.supervisor import Supervisor
+
+    return Supervisor(root).status()
+
+
+if __name__ == "__main__":
+    from local.supervisor import main
+
+    sys.exit(main())
