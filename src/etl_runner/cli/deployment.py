@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from etl_runner.cli.execution import Executions, WorkflowExecutions
 from etl_runner.errors import ConfigError, Problem
-from etl_runner.gcp import clients
-from etl_runner.gcp.deployment import Deployment as GcpDeployment
 from etl_runner.settings import Settings
 from etl_runner.state.objects import ObjectStore
 
@@ -45,14 +43,6 @@ class Deployment(Protocol):
         """Makes plans and writes none."""
 
 
-class CloudDeployment(GcpDeployment):
-    """The deployment behind the settings, with its workflow."""
-
-    @cached_property
-    def executions(self) -> Executions:
-        return WorkflowExecutions(self.settings, lambda: clients.executions_client(self.settings))
-
-
 def open_deployment(context: typer.Context, file: Path | None, local: bool) -> Deployment:
     """The deployment that the command line names; one that the caller put into ``context.obj`` wins.
 
@@ -62,7 +52,21 @@ def open_deployment(context: typer.Context, file: Path | None, local: bool) -> D
     if context.obj is not None:
         given: Deployment = context.obj
         return given
-    return CloudDeployment(read_settings(file, local))
+    return cloud_deployment(read_settings(file, local))
+
+
+def cloud_deployment(settings: Settings) -> Deployment:
+    """The deployment behind the settings, through Google's clients."""
+    # Imported here: a command that needs no cloud (--help, validate, local) starts without its libraries.
+    from etl_runner.gcp import clients
+    from etl_runner.gcp.deployment import Deployment as Parts
+
+    class WithWorkflow(Parts):
+        @cached_property
+        def executions(self) -> Executions:
+            return WorkflowExecutions(self.settings, lambda: clients.executions_client(self.settings))
+
+    return WithWorkflow(settings)
 
 
 def read_settings(file: Path | None, local: bool) -> Settings:
@@ -105,7 +109,7 @@ def read_variables(file: Path) -> dict[str, str]:
         key, equals, value = text.removeprefix("export ").partition("=")
         if not equals or not key.strip().isidentifier():
             # The text itself may be half of a secret: only its place is told.
-            problems.append(Problem("", "is not KEY=VALUE", line=number))
+            problems.append(Problem("", f"line {number} is not KEY=VALUE", line=number))
             continue
         variables[key.strip()] = value.strip().strip("\"'")
     if problems:

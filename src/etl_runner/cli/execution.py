@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from etl_runner.gcp.faults import translated
 from etl_runner.settings import Settings
 
 ExecutionState = Literal["active", "succeeded", "failed", "cancelled"]
@@ -22,7 +21,9 @@ class Execution:
     result: Any = None
     """What the workflow returned, once it has succeeded."""
     error: str | None = None
-    """The error that ended it."""
+    """The sentence of the error that ended it."""
+    error_code: int | None = None
+    """The HTTP status of that error, where it came from a function or a service."""
 
     @property
     def run_id(self) -> str:
@@ -53,11 +54,15 @@ class WorkflowExecutions:
         self._client: Any = None
 
     def start(self, source_id: str) -> Execution:
+        from etl_runner.gcp.faults import translated
+
         argument = json.dumps({"source_id": source_id})
         with translated(f"start {self._parent}"):
             return _read(self._api().create_execution(parent=self._parent, execution={"argument": argument}))
 
     def get(self, execution: Execution) -> Execution:
+        from etl_runner.gcp.faults import translated
+
         with translated(f"look at {execution.name}"):
             return _read(self._api().get_execution(name=execution.name))
 
@@ -76,24 +81,31 @@ _STATES: dict[str, ExecutionState] = {
 
 
 def _read(execution: Any) -> Execution:
+    message, code = _error(execution.error.payload, execution.error.context)
     return Execution(
         name=execution.name,
         state=_STATES.get(execution.state.name, "active"),
         result=json.loads(execution.result) if execution.result else None,
-        error=_message(execution.error.payload, execution.error.context) if execution.error else None,
+        error=message,
+        error_code=code,
     )
 
 
-def _message(payload: str, context: str) -> str | None:
-    """The sentence in an execution's error: the payload is JSON whose shape depends on what was raised."""
+def _error(payload: str, context: str) -> tuple[str | None, int | None]:
+    """Sentence and HTTP status in an execution's error.
+
+    The payload is the JSON of whatever was raised; an HTTP error carries the answer's body, in which our
+    functions say ``{"error": {"message"}}``.
+    https://cloud.google.com/workflows/docs/reference/syntax/error-types#http-errors
+    """
     try:
-        value = json.loads(payload)
+        raised = json.loads(payload)
     except ValueError:
-        value = payload
-    while isinstance(value, dict):
-        inner = value.get("message") or value.get("body") or value.get("error")
-        if inner is None:
-            value = json.dumps(value)
-        else:
-            value = inner
-    return str(value or context or "") or None
+        return payload or context or None, None
+    if not isinstance(raised, dict):
+        return str(raised), None
+    body = raised.get("body")
+    inner = body.get("error") if isinstance(body, dict) else None
+    told = inner.get("message") if isinstance(inner, dict) else None
+    code = raised.get("code")
+    return str(told or raised.get("message") or payload), code if isinstance(code, int) else None

@@ -45,4 +45,4 @@ def exit_of(error: EtlError) -> Exit:
 
 def table() -> str:
     """All codes and meanings, one a line, for ``--help``."""
-    return "\n\n".join(f"{code.value}: {MEANING[code]}" for code in Exit)
+    return "\n".join(f"* {code.value}: {MEANING[code]}" for code in Exit)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -68,6 +70,8 @@ def _stack() -> Any:
     Raises:
         PermanentError: it is not there.
     """
+    if Path("local/stack.py").exists():  # a console script does not look into the current folder
+        sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module("local.stack")
     except ModuleNotFoundError as error:

@@ -14,7 +14,8 @@ from etl_runner.cli.validate import validate
 app = typer.Typer(
     name="etl-runner",
     help="Exact loading of databases and cloud files into BigQuery.\n\nExample: etl-runner plan orders",
-    epilog="Exit codes: " + exits.table(),
+    epilog="Exit codes:\n\n" + exits.table(),
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

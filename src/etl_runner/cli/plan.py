@@ -19,7 +19,6 @@ from etl_runner.cli.output import Output
 from etl_runner.cli.progress import slot_of
 from etl_runner.cli.sources import check_id
 from etl_runner.commit.close import RunKey
-from etl_runner.config.load import load_source
 from etl_runner.planning.plan import Plan, PlanHeader, WorkUnit
 from etl_runner.state.document import State
 from etl_runner.state.store import StateStore
@@ -43,6 +42,8 @@ def plan(
 
     Example: etl-runner plan orders --json
     """
+    from etl_runner.config.load import load_source
+
     deployment = open_deployment(context, Path(settings) if settings else None, local)
     source_id = check_id(source)
     resolved = load_source(deployment.config, source_id)

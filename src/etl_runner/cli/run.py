@@ -20,10 +20,17 @@ from etl_runner.cli.output import Output, stderr_console
 from etl_runner.cli.progress import ProgressReader
 from etl_runner.cli.sources import check_id
 from etl_runner.cli.watch import Watch, watch_on
-from etl_runner.errors import RetryableError
+from etl_runner.errors import ConfigError, PermanentError, RetryableError
 
 _PATIENCE = 5
 """Looks that may fail in a row before watching is given up; the run does not mind."""
+
+_EXITS = {"ok": Exit.OK, "skipped": Exit.SKIPPED}
+_REFUSED = {
+    ConfigError.http_status: Exit.CONFIGURATION,
+    PermanentError.http_status: Exit.BLOCKED,
+    RetryableError.http_status: Exit.RETRY,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,12 @@ class Ended:
 
     @property
     def exit(self) -> Exit:
-        return {"ok": Exit.OK, "skipped": Exit.SKIPPED}.get(self.outcome, Exit.FAILED)
+        if self.outcome in _EXITS:
+            return _EXITS[self.outcome]
+        # Without a receipt the run was never opened, and the trigger said why.
+        return (
+            _REFUSED.get(self.execution.error_code or 0, Exit.FAILED) if self.receipt is None else Exit.FAILED
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

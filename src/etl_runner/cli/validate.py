@@ -17,7 +17,6 @@ from etl_runner.cli.exits import Exit
 from etl_runner.cli.options import AsJson, Local, SettingsFile, reporting
 from etl_runner.cli.output import Output
 from etl_runner.cli.sources import check_id
-from etl_runner.config.load import load_source, parse_connection, parse_source
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.state.objects import ObjectStore
 
@@ -77,6 +76,8 @@ def validate(
 
 def check_source(objects: ObjectStore, source_id: str, shown: str) -> Verdict:
     """A source of a config bucket, with the connection that it names."""
+    from etl_runner.config.load import load_source
+
     try:
         resolved = load_source(objects, source_id)
     except ConfigError as error:
@@ -86,6 +87,8 @@ def check_source(objects: ObjectStore, source_id: str, shown: str) -> Verdict:
 
 def check_file(path: Path) -> Verdict:
     """A document in a file: a connection in a folder of that name or without a destination, else a source."""
+    from etl_runner.config.load import parse_connection, parse_source
+
     shown = str(path)
     try:
         text = path.read_text(encoding="utf-8")
