@@ -13,12 +13,16 @@ departs from the BigQuery API reference in a way that the project relies on:
   files lack is NULL.
 - ``load._reader``: decimals that DuckDB would read as floating point are read exactly, and refused when
   the stand-in's BIGNUMERIC, DECIMAL(38, 18), cannot hold them.
+- ``database.writing`` and what creates, changes or drops tables: one writer at a time. DuckLake can lose
+  one of two tables that are created at the same moment.
+- ``runner.submit``: of two submissions of one job id at the same moment only one is accepted.
 - ``load.paths``: the first loads after the start may run in parallel.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import threading
 from collections.abc import Iterator
@@ -28,10 +32,10 @@ import duckdb  # type: ignore[import-not-found]
 import pyarrow as pa
 import pyarrow.parquet as pq
 from local_bigquery import cli  # type: ignore[import-not-found]
-from local_bigquery.catalog import metadata, names, tables  # type: ignore[import-not-found]
+from local_bigquery.catalog import datasets, metadata, names, tables  # type: ignore[import-not-found]
 from local_bigquery.engine import database, results, types  # type: ignore[import-not-found]
 from local_bigquery.errors import BigQueryError, already_exists, not_found  # type: ignore[import-not-found]
-from local_bigquery.jobs import load  # type: ignore[import-not-found]
+from local_bigquery.jobs import load, query, runner  # type: ignore[import-not-found]
 from local_bigquery.models import Table  # type: ignore[import-not-found]
 
 VERSION = "0.3.2"
@@ -40,11 +44,37 @@ _WIDEST_PRECISION = 38
 _INCOMING = 'temp.main."_incoming"'
 
 _storage_lock = threading.Lock()
+_writer_lock = threading.RLock()
 _original_paths = load.paths
 _original_reader = load._reader
 _original_projection = load._projection
 _original_layout = tables.layout
 _original_load = tables.load
+_original_run = query._run
+
+
+@contextlib.contextmanager
+def writing(*_table: str) -> Iterator[None]:
+    """Exclusive right to write; the original is exclusive per table only."""
+    with _writer_lock:
+        yield
+
+
+def exclusively(function: Any, lock: Any = _writer_lock) -> Any:
+    """The function, run by one thread at a time."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return function(*args, **kwargs)
+
+    return run
+
+
+def run_statement(cur: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
+    """One SQL statement; DDL has the right to write."""
+    with _writer_lock if isinstance(tree, query.DDL) else contextlib.nullcontext():
+        return _original_run(cur, tree, *args, **kwargs)
 
 
 def paths(cur: Any, uri: str) -> Any:
@@ -103,7 +133,9 @@ def _narrowed(table: pa.Table) -> pa.Table:
                 ) from error
             table = table.set_column(index, field.name, column)
         elif pa.types.is_nested(kind) and "decimal256" in str(kind):
-            raise BigQueryError("invalid", f"The local stand-in cannot read wide decimals inside {field.name}")
+            raise BigQueryError(
+                "invalid", f"The local stand-in cannot read wide decimals inside {field.name}"
+            )
     return table
 
 
@@ -118,7 +150,7 @@ def load_table(project_id: str, dataset_id: str, table_id: str) -> Any:
 
 def write(
     cur: Any,
-    query: str,
+    sql: str,
     params: Any,
     reference: tuple[str, str, str],
     config: Any,
@@ -126,9 +158,9 @@ def write(
     prefix: str = "Invalid schema update. ",
     isolated: bool = False,
 ) -> bool:
-    """Write a query's rows to a table under a job's dispositions; tells whether the table is new."""
+    """Write the rows of a query to a table under a job's dispositions; tells whether the table is new."""
     disposition = config.writeDisposition or default
-    relation = cur.sql(query, params=params)
+    relation = cur.sql(sql, params=params)
     changes = layout(relation.columns, config, disposition)
     name, label = tables.name(*reference), names.label(*reference)
     declared = tables.fields(Table(schema=config.schema_)) if getattr(config, "schema_", None) else []
@@ -151,8 +183,8 @@ def write(
         clears = keeps and disposition == "WRITE_TRUNCATE_DATA"
         if clears and not declared and not isolated:
             # The query may read the very table that it replaces.
-            cur.execute(f"CREATE OR REPLACE TEMP TABLE _incoming AS {query}", params)
-            query, params = f"SELECT * FROM {_INCOMING}", None
+            cur.execute(f"CREATE OR REPLACE TEMP TABLE _incoming AS {sql}", params)
+            sql, params = f"SELECT * FROM {_INCOMING}", None
         with _transaction(writer):
             if keeps:
                 changes = _evolve(writer, reference, relation, config, declared, prefix, changes)
@@ -162,7 +194,7 @@ def write(
                 body = ", ".join(types.column(field) for field in declared)
                 writer.execute(f"CREATE OR REPLACE TABLE {name} ({body})")
             append = keeps or bool(declared)
-            results.materialise(cur, query, name, params, append, writer if isolated else None)
+            results.materialise(cur, sql, name, params, append, writer if isolated else None)
         cur.execute(f"DROP TABLE IF EXISTS {_INCOMING}")
     if bodiless and declared:
         changes = changes.replace(schema=config.schema_.dump())
@@ -226,6 +258,12 @@ def apply() -> None:
     tables.layout = layout
     tables.write = write
     tables.load = load_table
+    database.writing = writing
+    query._run = run_statement
+    runner.submit = exclusively(runner.submit, threading.Lock())
+    for module, names_ in ((tables, ("create", "update", "delete")), (datasets, ("create", "delete"))):
+        for name in names_:
+            setattr(module, name, exclusively(getattr(module, name)))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ class BigQueryProcess:
             if time.monotonic() > deadline:
                 self.stop()
                 raise ServerDidNotStart(
-                    f"local-bigquery did not answer within {START_TIMEOUT_SECONDS:.0f} s; its log is {self.log}"
+                    f"local-bigquery did not answer within {START_TIMEOUT_SECONDS:.0f} s; "
+                    f"its log is {self.log}"
                 )
             time.sleep(0.05)
         return False

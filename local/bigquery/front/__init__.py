@@ -1,0 +1,1 @@
+"""The strict HTTP front: it refuses the loads that BigQuery refuses, and injects faults."""

@@ -1,0 +1,83 @@
+"""The whole stand-in: local-bigquery and the front before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.bigquery import environment
+from local.bigquery.front.facts import Strictness
+from local.bigquery.front.faults import FaultsClient
+from local.bigquery.front.server import Front
+from local.bigquery.process import BigQueryProcess
+
+
+@dataclass
+class BigQueryStandIn:
+    """A running stand-in for BigQuery.
+
+    ``url`` is the endpoint for clients (``BIGQUERY_EMULATOR_HOST``), ``grpc_address`` the Storage API's
+    (plain gRPC, ``127.0.0.1:port``), ``faults`` injects faults, ``process.url`` goes round the front.
+    """
+
+    process: BigQueryProcess
+    front: Front
+    faults: FaultsClient
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        project: str,
+        location: str,
+        storage_endpoint: str,
+        env_dir: Path | None = None,
+        *,
+        port: int = 0,
+        strictness: Strictness | None = None,
+        corrected: bool = True,
+    ) -> BigQueryStandIn:
+        """Start both and wait until they answer; makes the environment first if it is missing.
+
+        ``location`` is where jobs are that neither say so nor have a destination (``EU``);
+        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
+
+        Raises:
+            EnvironmentUnavailable: see :func:`local.bigquery.environment.ensure`.
+            ServerDidNotStart: see :meth:`local.bigquery.process.BigQueryProcess.start`.
+        """
+        env_dir = environment.ensure(env_dir or environment.environment_dir())
+        process = BigQueryProcess.start(
+            env_dir=env_dir,
+            data_dir=data_dir,
+            project=project,
+            storage_endpoint=storage_endpoint,
+            corrected=corrected,
+        )
+        try:
+            front = Front(
+                upstream_port=process.port,
+                storage_endpoint=storage_endpoint,
+                data_dir=data_dir,
+                location=location,
+                port=port,
+                strictness=strictness,
+            )
+        except BaseException:
+            process.stop()
+            raise
+        front.start()
+        return cls(process, front, FaultsClient(front.url))
+
+    @property
+    def url(self) -> str:
+        return self.front.url
+
+    @property
+    def grpc_address(self) -> str:
+        return self.process.grpc_address
+
+    def stop(self) -> None:
+        """End the front, then local-bigquery."""
+        self.front.stop()
+        self.process.stop()
