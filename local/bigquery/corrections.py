@@ -103,12 +103,17 @@ def projection(config: Any, fields: list[Any], columns: list[str]) -> Any:
 
 def reader(cur: Any, files: str, config: Any, fields: list[Any]) -> Any:
     """What to select from; wide decimals take the way over Arrow."""
-    if config.sourceFormat == "PARQUET" and _has_wide_decimals(cur, files):
+    may_be_wide = not fields or any(_is_bignumeric(field) for field in fields)
+    if config.sourceFormat == "PARQUET" and may_be_wide and _has_wide_decimals(cur, files):
         blobs = cur.sql(f"SELECT content FROM read_blob({files})").fetchall()
         loaded = [_narrowed(pq.read_table(pa.BufferReader(content))) for (content,) in blobs]
         cur.register("_load_source", pa.concat_tables(loaded, promote_options="default"))
         return "_load_source"
     return _original_reader(cur, files, config, fields)
+
+
+def _is_bignumeric(field: Any) -> bool:
+    return field.type in ("BIGNUMERIC", "BIGDECIMAL") or any(map(_is_bignumeric, field.fields or []))
 
 
 def _has_wide_decimals(cur: Any, files: str) -> bool:

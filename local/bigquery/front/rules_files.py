@@ -103,7 +103,8 @@ def decimals(job: LoadJob, facts: Facts) -> str | None:
         if scale > fraction or precision - scale > whole:
             return (
                 f"{_READING} Parquet column '{node.path}' is DECIMAL({precision}, {scale}), which does "
-                f"not fit {field.type} with {whole} digits before and {fraction} after the point. File: {file.uri}"
+                f"not fit {field.type} with {whole} digits before and {fraction} after the point. "
+                f"File: {file.uri}"
             )
     return None
 
