@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from local.bigquery import environment
 from local.bigquery.front.facts import Strictness
 from local.bigquery.front.faults import FaultsClient
 from local.bigquery.front.server import Front
+from local.bigquery.front.upstream import Upstream
 from local.bigquery.process import BigQueryProcess
 
 
@@ -23,6 +26,8 @@ class BigQueryStandIn:
     process: BigQueryProcess
     front: Front
     faults: FaultsClient
+    project: str
+    location: str
 
     @classmethod
     def start(
@@ -39,8 +44,8 @@ class BigQueryStandIn:
     ) -> BigQueryStandIn:
         """Start both and wait until they answer; makes the environment first if it is missing.
 
-        ``location`` is where jobs are that neither say so nor have a destination (``EU``);
-        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
+        ``location`` (``EU``) is where buckets are, and jobs that neither say so nor have a
+        destination;        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
 
         Raises:
             EnvironmentUnavailable: see :func:`local.bigquery.environment.ensure`.
@@ -67,7 +72,7 @@ class BigQueryStandIn:
             process.stop()
             raise
         front.start()
-        return cls(process, front, FaultsClient(front.url))
+        return cls(process, front, FaultsClient(front.url), project, location)
 
     @property
     def url(self) -> str:
@@ -76,6 +81,21 @@ class BigQueryStandIn:
     @property
     def grpc_address(self) -> str:
         return self.process.grpc_address
+
+    def create_dataset(self, dataset: str, location: str | None = None) -> None:
+        """Make a dataset, at the stand-in's own location unless told otherwise; one that exists is kept.
+
+        Raises:
+            ValueError: the server refused.
+        """
+        reference = {"projectId": self.project, "datasetId": dataset}
+        body = {"datasetReference": reference, "location": location or self.location}
+        path = f"/bigquery/v2/projects/{self.project}/datasets"
+        answer = Upstream("127.0.0.1", self.process.port).send(
+            "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        if answer.status not in (http.HTTPStatus.OK, http.HTTPStatus.CONFLICT):
+            raise ValueError(f"dataset {dataset}: {answer.status} {answer.body.decode(errors='replace')}")
 
     def stop(self) -> None:
         """End the front, then local-bigquery."""

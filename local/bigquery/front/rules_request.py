@@ -88,10 +88,7 @@ def dataset_elsewhere(job: LoadJob, facts: Facts) -> str | None:
 def bucket_elsewhere(job: LoadJob, facts: Facts) -> str | None:
     """A source bucket is neither in the dataset's location nor contained in it."""
     for bucket in dict.fromkeys(split(uri)[0] for uri in job.uris):
-        try:
-            found = facts.objects.bucket_location(bucket)
-        except ObjectMissing:
-            continue  # the rule on missing URIs says so
+        found = facts.objects.bucket_location(bucket)
         if not contains(facts.dataset_location, found):
             return (
                 f"Cannot read and write in different locations: source: {found}, "

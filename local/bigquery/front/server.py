@@ -40,7 +40,7 @@ class Front:
     ) -> None:
         self.faults = Faults()
         self.log = RequestLog()
-        self.objects = SourceObjects(storage_endpoint)
+        self.objects = SourceObjects(storage_endpoint, location)
         self._registry = JobRegistry(data_dir / "front.sqlite")
         self.service = Service(
             Upstream("127.0.0.1", upstream_port),

@@ -43,9 +43,13 @@ def split(uri: str) -> tuple[str, str]:
 
 
 class SourceObjects:
-    """The objects of one Cloud Storage endpoint (``http://host:port``), read without credentials."""
+    """The objects of one Cloud Storage endpoint (``http://host:port``), read without credentials.
 
-    def __init__(self, endpoint: str) -> None:
+    Buckets are at ``location`` until :meth:`set_bucket_location` says otherwise: the storage emulator has
+    one place for all buckets and does not keep the location that a bucket was made with.
+    """
+
+    def __init__(self, endpoint: str, location: str) -> None:
         parts = urllib.parse.urlsplit(endpoint)
         if parts.scheme != "http" or parts.port is None:
             raise ValueError(f"the storage endpoint must read http://host:port, not {endpoint!r}")
@@ -54,6 +58,7 @@ class SourceObjects:
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="footers")
         self._footers: OrderedDict[tuple[str, str], pq.FileMetaData] = OrderedDict()
         self._lock = threading.Lock()
+        self._location = location
         self._locations: dict[str, str] = {}
 
     def close(self) -> None:
@@ -61,22 +66,12 @@ class SourceObjects:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def set_bucket_location(self, bucket: str, location: str) -> None:
-        """Say where a bucket is; emulators put all of their buckets in one place."""
+        """Say where a bucket is."""
         self._locations[bucket] = location
 
     def bucket_location(self, bucket: str) -> str:
-        """Where a bucket is.
-
-        Raises:
-            ObjectMissing: there is no such bucket.
-        """
-        known = self._locations.get(bucket)
-        if known is not None:
-            return known
-        status, _, body = self._get(f"/storage/v1/b/{urllib.parse.quote(bucket, safe='')}", {})
-        if status != http.HTTPStatus.OK:
-            raise ObjectMissing(f"gs://{bucket}")
-        return str(json.loads(body)["location"])
+        """Where a bucket is; asked of one that does not exist too."""
+        return self._locations.get(bucket, self._location)
 
     def files(self, uris: Iterable[str]) -> list[ParquetFile]:
         """The footers of the objects that URIs name (one ``*`` is allowed in each), in order.
