@@ -1,4 +1,4 @@
-"""workflows/etl.yaml from the first step to the last, against scripted functions and a scripted job service."""
+"""workflows/etl.yaml from end to end, against scripted functions and a scripted job service."""
 
 from __future__ import annotations
 
@@ -270,7 +270,8 @@ def test_the_overall_timeout_ends_the_waiting_and_rolls_forward(chain: Chain) ->
 
 def test_a_commit_that_stays_pending_ends_the_failure_path_too(chain: Chain) -> None:
     chain.env = {"MAX_RUN_SECONDS": "60"}
-    chain.script.replies["/finalize"] = [PENDING]
+    later = Reply(200, {"status": "pending", "retry_after_seconds": 1800})
+    chain.script.replies["/finalize"] = [PENDING, PENDING, PENDING, PENDING, later]
     started = chain.clock.now()
     error = chain.fails()
     assert "closing the run failed" in error.value["message"]
