@@ -1,0 +1,1 @@
+"""PostgreSQL as a source (server versions 13 and later)."""

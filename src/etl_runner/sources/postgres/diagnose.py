@@ -1,0 +1,127 @@
+"""One sentence for what a server or the way to it answered.
+
+SQLSTATE codes: https://www.postgresql.org/docs/current/errcodes-appendix.html. A message has the server's own
+primary message where it cannot hold a row's value, and never the query, whose literals are values.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from etl_runner.errors import EtlError, PermanentError, RetryableError
+
+_RETRYABLE_CLASSES = ("08", "40", "53", "58")
+"""Connection exception, transaction rollback, insufficient resources, system error."""
+_RETRYABLE_CODES = {
+    "57014": "the query was cancelled, or ran longer than statement_timeout_seconds",
+    "57P01": "the server is shutting down",
+    "57P02": "the server crashed",
+    "57P03": "the server is starting up",
+    "57P05": "the session was idle for longer than the server allows",
+    "25P03": "the transaction was idle for longer than the server allows",
+    "55P03": "a lock was not free in time",
+}
+_REFUSED_LOGIN = ("28000", "28P01")
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a sentence says about the place: everything but the password."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"PostgreSQL at {self.host}:{self.port}"
+
+
+def unreachable(error: OSError, where: Where, timeout: float) -> EtlError:
+    """What a failed connection attempt means."""
+    if isinstance(error, socket.gaierror):
+        if error.errno == socket.EAI_AGAIN:
+            return RetryableError(f"{where}: the host name could not be resolved at the moment")
+        return PermanentError(f"{where}: the host name {where.host!r} cannot be resolved; check host")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return PermanentError(
+            f"{where}: the server's certificate was not accepted ({error.verify_message}); check sslmode,"
+            " sslrootcert and host"
+        )
+    if isinstance(error, ssl.SSLError):
+        return PermanentError(f"{where}: TLS could not be agreed on ({error.reason or 'handshake failed'})")
+    if isinstance(error, TimeoutError):
+        return RetryableError(f"{where}: no answer within {timeout:g} s; check host, port and firewalls")
+    if isinstance(error, ConnectionRefusedError):
+        return RetryableError(f"{where}: the connection was refused; check port and that the server runs")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return PermanentError(f"{where}: there is no server socket in that folder")
+    return RetryableError(f"{where}: the connection failed ({error.strerror or type(error).__name__})")
+
+
+def server_error(code: str | None, message: str, where: Where, doing: str) -> EtlError:
+    """What an error that the server reported means.
+
+    Args:
+        code: its SQLSTATE, None when the connection went away instead.
+        message: its primary message.
+        where: the server.
+        doing: what was tried, to read on from "while": ``reading unit u00001``.
+    """
+    place = f"{where}, while {doing}"
+    if code is None:
+        return RetryableError(f"{place}: the connection was lost")
+    if code in _REFUSED_LOGIN:
+        if code == "28P01" or "password" in message:
+            return PermanentError(f"{where}: user {where.user!r} or the password was not accepted")
+        return PermanentError(f"{where}: user {where.user!r} may not log in ({message})")
+    if code == "3D000":
+        return PermanentError(f"{where}: there is no database {where.database!r}")
+    if code == "53300":
+        return RetryableError(
+            f"{where}: the server has no free connection ({message}); lower max_connections"
+        )
+    if code in _RETRYABLE_CODES:
+        return RetryableError(f"{place}: {_RETRYABLE_CODES[code]} ({message})")
+    if code.startswith(_RETRYABLE_CLASSES):
+        return RetryableError(f"{place}: {message} (SQLSTATE {code})")
+    if code == "42501":
+        return PermanentError(f"{place}: user {where.user!r} lacks a permission ({message})")
+    if code.startswith(("22", "23")):
+        # Messages of these classes quote the value.
+        return PermanentError(f"{place}: a value was refused (SQLSTATE {code}: {message.partition(':')[0]})")
+    return PermanentError(f"{place}: {message} (SQLSTATE {code})")
+
+
+def code_and_message(error: BaseException) -> tuple[str | None, str]:
+    """SQLSTATE and primary message of a pg8000 or ADBC error; (None, "") for a lost connection."""
+    first: Any = error.args[0] if error.args else None
+    if isinstance(first, dict):  # pg8000: the fields of the ErrorResponse
+        return first.get("C"), str(first.get("M", ""))
+    code = getattr(error, "sqlstate", None)
+    details = dict(getattr(error, "details", None) or ())
+    message = details.get("PG_DIAG_MESSAGE_PRIMARY", details.get(b"PG_DIAG_MESSAGE_PRIMARY", b""))
+    if isinstance(message, bytes):
+        message = message.decode("utf-8", "replace")
+    return (code or None), str(message)
+
+
+@contextmanager
+def diagnosed(driver_error: type[Exception], where: Where, doing: str) -> Iterator[None]:
+    """Turn a driver's errors (``driver_error`` is the root of them) into ours."""
+    try:
+        yield
+    except driver_error as error:
+        code, message = code_and_message(error)
+        # The cause is left out: a driver's text repeats the query, whose literals are values.
+        raise server_error(code, message, where, doing) from None
+    except OSError as error:
+        raise RetryableError(
+            f"{where}, while {doing}: the connection was lost ({error.strerror or type(error).__name__})"
+        ) from None

@@ -1,0 +1,246 @@
+"""The PostgreSQL source: describe, plan, read. Building it opens nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+from etl_runner.config.connections import PostgresConnection
+from etl_runner.config.database import DatabaseSource
+from etl_runner.config.secrets import SecretResolver
+from etl_runner.convert.fields import BqField
+from etl_runner.convert.raw import RAW_COLUMN
+from etl_runner.errors import PermanentError
+from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
+from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
+from etl_runner.sources.postgres import estimate as estimates
+from etl_runner.sources.postgres import schema, types, units
+from etl_runner.sources.postgres.connect import Control, Target, open_control
+from etl_runner.sources.postgres.incremental import Incremental, cursor_of, fix_window
+from etl_runner.sources.postgres.instant import zone_of
+from etl_runner.sources.postgres.schema import PgColumn, Relation, Server
+from etl_runner.sources.postgres.session import PostgresSession, open_session, select_items
+from etl_runner.sources.quoting import identifier
+
+
+class PostgresSource:
+    """One table, view or query of a PostgreSQL database."""
+
+    def __init__(
+        self,
+        document: DatabaseSource,
+        connection: PostgresConnection,
+        secrets: SecretResolver,
+        *,
+        source_id: str = "source",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """
+        Args:
+            document: the source's document.
+            connection: how to reach the server.
+            secrets: reveals the password when a connection is opened.
+            source_id: names the source in errors and in the server's list of sessions.
+            sleep: waits between looks at a replica.
+        """
+        self._document = document
+        self._connection = connection
+        self._secrets = secrets
+        self._source_id = source_id
+        self._sleep = sleep
+        self._relation: Relation | None = None
+
+    def describe(self) -> Description:
+        """Columns and identity; see :class:`~etl_runner.sources.base.Source`."""
+        with self._control() as control, control.transaction():
+            server = schema.server_of(control)
+            relation = self._look(control)
+        if self._document.cursor_column:
+            # Named in the document, so its kind is checked whether or not a window needs it.
+            cursor_of(relation, self._document, self._source_id)
+        return Description(
+            columns=tuple(_source_column(column) for column in self._wanted(relation)),
+            identity=server.identity,
+            primary_key=relation.primary_key,
+            notes=tuple(_relation_notes(relation)),
+        )
+
+    def expression(self, column: SourceColumn, destination: BqField) -> str | None:
+        """The select item that reads ``column`` for ``destination``; connects unless described before."""
+        return self._selection(self._described(), column.name, destination).expression
+
+    def plan(self, request: PlanRequest) -> Extract:
+        """Fix the window and cut it into units; see :class:`~etl_runner.sources.base.Source`."""
+        with self._control() as control:
+            # Before any transaction of ours, which sets another zone.
+            zone = zone_of(control)
+            with control.transaction():
+                server = schema.server_of(control)
+                relation = self._look(control)
+                items, raw = self._items(relation, request.columns)
+                incremental = self._incremental(control, relation, server, request, zone)
+                horizon = control.value(
+                    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", "taking a snapshot"
+                )
+                if incremental is not None:
+                    horizon = incremental.window.detail["xid_horizon"]
+                rows = self._estimate(control, relation, request.columns, incremental)
+                cut = units.cut(control, relation, incremental, rows, request.unit_rows, request.max_units)
+        notes = _relation_notes(relation)
+        if incremental is not None:
+            notes += incremental.notes
+        notes.append(f"units: {cut.how}")
+        return Extract(
+            window=Window(kind="all") if incremental is None else incremental.window,
+            units=units.in_order(cut.units),
+            read={
+                "items": select_items(items, raw, RAW_COLUMN),
+                "from": f"{relation.sql} AS t",
+                "where": None if incremental is None else incremental.condition,
+                "identity": server.identity,
+                "xid_horizon": horizon,
+            },
+            next_watermark=None if incremental is None else incremental.next_watermark,
+            estimated_rows=rows.rows,
+            estimated_bytes=rows.bytes,
+            estimate_how=estimates.HOW,
+            snapshot_possible=True,
+            notes=tuple(notes),
+            max_connections=self._connection.max_connections,
+        )
+
+    def session(self, plan: PlanHeader, *, snapshot: bool) -> AbstractContextManager[Session]:
+        """Open the source for reading units of ``plan``; see :class:`~etl_runner.sources.base.Source`."""
+        return self._session(plan, snapshot)
+
+    @contextmanager
+    def _session(self, plan: PlanHeader, snapshot: bool) -> Iterator[PostgresSession]:
+        target = self._target(f"{plan.source_id}/{plan.run_id}")
+        with open_session(target, plan.read, snapshot=snapshot, sleep=self._sleep) as session:
+            yield session
+
+    def test_connection(self) -> str:
+        """One sentence about the server that answered; raises what is wrong as one sentence."""
+        with self._control() as control, control.transaction():
+            version = control.value("SELECT current_setting('server_version')", "asking for the version")
+        return f"{control.where}: PostgreSQL {version} answers user {self._connection.username}"
+
+    def _target(self, name: str) -> Target:
+        return Target(self._connection, self._secrets, f"etl-runner {name}")
+
+    def _control(self) -> AbstractContextManager[Control]:
+        return open_control(self._target(f"{self._source_id}/plan"))
+
+    def _look(self, control: Control) -> Relation:
+        document = self._document
+        if document.query is not None:
+            relation = schema.query(control, document.query, self._source_id)
+        elif document.source_table_name is not None:
+            relation = schema.table(
+                control, document.schema_name, document.source_table_name, self._source_id
+            )
+        else:
+            raise PermanentError(f"{self._source_id}: names neither source_table_name nor query")
+        error = schema.missing_columns(relation, self._named_columns(), self._source_id)
+        if error is not None:
+            raise error
+        self._relation = relation
+        return relation
+
+    def _described(self) -> Relation:
+        if self._relation is None:
+            with self._control() as control, control.transaction():
+                return self._look(control)
+        return self._relation
+
+    def _named_columns(self) -> list[tuple[str, str]]:
+        """Columns that the document names, with the path of the field that does."""
+        document = self._document
+        named = [(f"selected_columns.{i}", name) for i, name in enumerate(document.selected_columns)]
+        named += [(f"column_mapping.{name}", name) for name in document.column_mapping]
+        named += [("primary_key_column", name) for name in document.primary_key_column]
+        if document.timestamp_column:
+            named.append(("timestamp_column", document.timestamp_column))
+        if document.incrementing_column:
+            named.append(("incrementing_column", document.incrementing_column))
+        return named
+
+    def _wanted(self, relation: Relation) -> list[PgColumn]:
+        selected = self._document.selected_columns
+        if not selected:
+            return list(relation.columns)
+        # In the order of the document.
+        found = (relation.column(name) for name in dict.fromkeys(selected))
+        return [column for column in found if column is not None]
+
+    def _selection(self, relation: Relation, name: str, destination: BqField) -> types.Selection:
+        column = relation.column(name)
+        if column is None:
+            raise PermanentError(f"{self._source_id}: {relation.label} no longer has a column {name}")
+        try:
+            return types.select(column.type, f"t.{identifier(name)}", destination)
+        except types.Incompatible as reason:
+            mode = "REPEATED " if destination.mode == "REPEATED" else ""
+            raise PermanentError(
+                f"{self._source_id}: column {name} of {relation.label} has type {column.declared}, and the"
+                f" destination column {destination.name} has type {mode}{destination.type}: {reason}"
+            ) from None
+
+    def _items(
+        self, relation: Relation, columns: tuple[PlannedColumn, ...]
+    ) -> tuple[list[tuple[str, str]], str | None]:
+        selections = {
+            column.destination.name: self._selection(relation, column.source, column.destination)
+            for column in columns
+        }
+        items = [(selection.expression, name) for name, selection in selections.items()]
+        return items, types.raw_item(selections)
+
+    def _incremental(
+        self, control: Control, relation: Relation, server: Server, request: PlanRequest, zone: str
+    ) -> Incremental | None:
+        document = self._document
+        if document.load_type == "catalog" or document.cursor_column is None:
+            return None
+        return fix_window(control, relation, server, document, request.watermark, zone, self._source_id)
+
+    def _estimate(
+        self,
+        control: Control,
+        relation: Relation,
+        columns: tuple[PlannedColumn, ...],
+        incremental: Incremental | None,
+    ) -> estimates.Estimate:
+        names = ", ".join(f"t.{identifier(name)}" for name in dict.fromkeys(c.source for c in columns))
+        where = "" if incremental is None else f" WHERE {incremental.plain_condition}"
+        found = estimates.estimate(control, f"SELECT {names} FROM {relation.sql} AS t{where}")
+        if incremental is not None and incremental.bounds is None:
+            return replace(found, rows=0)
+        return replace(found, rows=math.ceil(found.rows))
+
+
+def _source_column(column: PgColumn) -> SourceColumn:
+    natural, note = types.natural(column.type)
+    notes = [text for text in (column.note, note) if text]
+    return SourceColumn(
+        name=column.name,
+        type=column.declared,
+        natural=replace(natural, name=column.name),
+        nullable=column.nullable,
+        note="; ".join(notes) or None,
+    )
+
+
+def _relation_notes(relation: Relation) -> list[str]:
+    notes = []
+    if relation.filtered:
+        notes.append(
+            f"row-level security of {relation.label} applies to this user: rows that its policies hide are"
+            " not read"
+        )
+    if relation.kind in ("table", "partitioned table") and not relation.analyzed:
+        notes.append(f"{relation.label} was never analysed: its rows are guessed from its size; run ANALYZE")
+    return notes

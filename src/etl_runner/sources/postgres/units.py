@@ -1,0 +1,191 @@
+"""Cut a read into work units: which key, where, and how the units' conditions read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from etl_runner.planning.plan import WorkUnit
+from etl_runner.sources.postgres.connect import Control
+from etl_runner.sources.postgres.cut import SCALES, Edge, Range, Scale, divide
+from etl_runner.sources.postgres.distribution import ascending, distribution
+from etl_runner.sources.postgres.estimate import Estimate
+from etl_runner.sources.postgres.incremental import Incremental
+from etl_runner.sources.postgres.schema import PgColumn, Relation
+from etl_runner.sources.quoting import identifier, typed_literal
+
+CUTTABLE = (*SCALES, "text", "varchar", "bpchar", "name", "float4", "float8")
+"""Types whose ranges can be written as literals of the type's plain name."""
+MAX_SCANS = 8
+"""Without an index each unit reads the whole table, so there are few of them."""
+_CANDIDATES = 3
+_ENOUGH = 0.7
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The units, in no order yet, and how they were cut."""
+
+    units: tuple[WorkUnit, ...]
+    how: str
+
+
+def cut(
+    control: Control,
+    relation: Relation,
+    incremental: Incremental | None,
+    estimate: Estimate,
+    unit_rows: int,
+    max_units: int,
+) -> Cut:
+    """Cut the read into units of about ``unit_rows`` rows that tile it exactly."""
+    if incremental is not None and incremental.bounds is None:
+        return Cut((), "there is nothing to read")
+    wanted = min(max_units, math.ceil(estimate.rows / unit_rows))
+    if wanted <= 1:
+        return Cut((_whole(relation, estimate),), "one unit")
+    best: tuple[PgColumn, list[Range], str] | None = None
+    for column in _candidates(relation, incremental):
+        edges, how, limit = _edges(control, relation, column, incremental)
+        ranges = divide(
+            edges,
+            estimate.rows,
+            max(unit_rows, math.ceil(estimate.rows / limit)),
+            min(max_units, limit),
+            SCALES.get(column.type.name),
+        )
+        if not ascending(control, column, [part.low for part in ranges if part.low is not None]):
+            continue
+        if best is None or len(ranges) > len(best[1]):
+            best = (column, ranges, how)
+        if len(ranges) >= _ENOUGH * min(wanted, limit):
+            break
+    if best is not None and len(best[1]) > 1:
+        column, ranges, how = best
+        units = tuple(_range_unit(column, part, estimate, incremental) for part in ranges)
+        return Cut(units, f"ranges of {column.name} from {how}")
+    if relation.kind in ("query", "view", "foreign table"):
+        return Cut((_whole(relation, estimate),), "one unit: nothing is known to cut it by")
+    number = min(wanted, MAX_SCANS)
+    return Cut(tuple(_hash_units(relation, number, estimate)), "hash buckets: there is no index to cut by")
+
+
+def in_order(units: Sequence[WorkUnit]) -> tuple[WorkUnit, ...]:
+    """The largest first, ids in that order."""
+    ordered = sorted(units, key=lambda unit: -(unit.rows or 0))
+    return tuple(replace(unit, id=f"u{index:05d}") for index, unit in enumerate(ordered))
+
+
+def _candidates(relation: Relation, incremental: Incremental | None) -> list[PgColumn]:
+    """Columns to cut by, the best first."""
+    names: list[str] = []
+    if incremental is not None and (
+        incremental.column.name in relation.indexed or relation.kind not in ("table", "partitioned table")
+    ):
+        names.append(incremental.column.name)
+    if relation.primary_key and relation.primary_key[0] in relation.indexed:
+        names.append(relation.primary_key[0])
+    names += relation.indexed
+    if incremental is not None:
+        names.append(incremental.column.name)
+    columns = (relation.column(name) for name in dict.fromkeys(names))
+    fit = [column for column in columns if column is not None and column.type.name in CUTTABLE]
+    return fit[:_CANDIDATES]
+
+
+def _edges(
+    control: Control, relation: Relation, column: PgColumn, incremental: Incremental | None
+) -> tuple[Sequence[Edge], str, int]:
+    """Edges of a column, how they were found, and the most units that cutting by it is good for."""
+    limit = 1_000_000 if column.name in relation.indexed else MAX_SCANS
+    known = distribution(control, relation, column)
+    if incremental is None or incremental.column.name != column.name or incremental.bounds is None:
+        return known.edges, known.how, limit
+    scale = SCALES[column.type.name]
+    first = incremental.first
+    low = None if first is None else incremental.cursor.text(first)
+    high = incremental.cursor.text(incremental.bounds.high)
+    edges = clip(known.edges, low, high, scale)
+    return edges, known.how if known.edges else "the window's own bounds", limit
+
+
+def clip(edges: Sequence[Edge], low: str | None, high: str, scale: Scale) -> list[Edge]:
+    """The part of a distribution between two values; evenly spread where nothing of it lies there."""
+    start = None if low is None else scale.position(low)
+    end = scale.position(high)
+    placed = [(scale.position(edge.value), edge) for edge in edges]
+    known = [(position, edge) for position, edge in placed if position is not None]
+    if end is None:
+        return []
+    inside = [(p, e) for p, e in known if (start is None or p > start) and p < end]
+    result = [edge for _, edge in inside]
+    if inside:
+        position, last = inside[-1]
+        following = next((p for p, _ in known if p > position), None)
+        if following is not None and following > end:
+            result[-1] = replace(last, after=last.after * (end - position) / (following - position))
+        elif following is None and last.after == 0:
+            result[-1] = replace(last, after=_density(known) * (end - position))
+    if start is not None and low is not None and start < end:
+        previous = [(p, e) for p, e in known if p <= start]
+        next_position = inside[0][0] if inside else end
+        if previous and inside and next_position > previous[-1][0]:
+            position, edge = previous[-1]
+            share = edge.after * (next_position - start) / (next_position - position)
+        else:
+            share = 0.0 if inside else 1.0
+        result.insert(0, Edge(low, after=share))
+    if result:
+        result.append(Edge(high))
+    return result
+
+
+def _density(known: Sequence[tuple[int, Edge]]) -> float:
+    span = known[-1][0] - known[0][0]
+    return sum(edge.at + edge.after for _, edge in known) / span if span > 0 else 0.0
+
+
+def _whole(relation: Relation, estimate: Estimate) -> WorkUnit:
+    return WorkUnit("u00000", "whole", {"where": None}, relation.label, estimate.rows, estimate.bytes)
+
+
+def _range_unit(
+    column: PgColumn, part: Range, estimate: Estimate, incremental: Incremental | None
+) -> WorkUnit:
+    key = f"t.{identifier(column.name)}"
+    type_name = column.type.name
+    conditions = []
+    if part.low is not None:
+        conditions.append(f"{key} >= {typed_literal(part.low, type_name)}")
+    if part.high is not None:
+        conditions.append(f"{key} < {typed_literal(part.high, type_name)}")
+    where = " AND ".join(conditions)
+    is_cursor = incremental is not None and incremental.column.name == column.name
+    if part.low is None and column.nullable and not is_cursor:
+        # NULL compares with nothing: those rows go with the first range.
+        where = f"({where}) OR {key} IS NULL"
+    if type_name in SCALES:
+        label = f"{column.name} [{part.low or '...'}, {part.high or '...'})"
+    else:
+        # Keys that are text can be people's names and addresses; a plan is read by many.
+        label = f"{column.name}, a range of its text"
+    return WorkUnit("", "range", {"where": where}, label, part.rows, part.rows * estimate.width)
+
+
+def _hash_units(relation: Relation, number: int, estimate: Estimate) -> list[WorkUnit]:
+    hashed = ", ".join(f"t.{identifier(name)}" for name in relation.primary_key)
+    text = f"ROW({hashed})::text" if hashed else "(t.*)::text"
+    rows = estimate.rows // number
+    return [
+        WorkUnit(
+            "",
+            "hash",
+            # A row is never NULL as text, and hashtext gives the same number at every reading.
+            {"where": f"mod(abs(hashtext({text})::int8), {number}) = {bucket}"},
+            f"{relation.label}, hash bucket {bucket + 1} of {number}",
+            rows,
+            rows * estimate.width,
+        )
+        for bucket in range(number)
+    ]

@@ -1,0 +1,34 @@
+"""From a source's configuration to the code that reads it.
+
+Each source type's module is imported when it is wanted, so that a function that plans a PostgreSQL source
+loads nothing of the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etl_runner.config.connections import PostgresConnection
+from etl_runner.config.database import DatabaseSource
+from etl_runner.errors import PermanentError
+
+if TYPE_CHECKING:
+    from etl_runner.config.resolved import ResolvedSource
+    from etl_runner.config.secrets import SecretResolver
+    from etl_runner.sources.base import Source
+
+
+def build_source(resolved: ResolvedSource, secrets: SecretResolver) -> Source:
+    """The source of a document; nothing is opened yet.
+
+    Raises:
+        PermanentError: its type cannot be read by this version.
+    """
+    document, connection = resolved.document, resolved.connection
+    if isinstance(document, DatabaseSource) and isinstance(connection, PostgresConnection):
+        from etl_runner.sources.postgres.source import PostgresSource
+
+        return PostgresSource(document, connection, secrets, source_id=resolved.source_id)
+    raise PermanentError(
+        f"source {resolved.source_id}: source_type {document.source_type} cannot be read by this version"
+    )
