@@ -174,6 +174,6 @@ def test_a_held_slot_is_named_and_writes_no_receipt() -> None:
     skipped = process.opener.open_run("late")
     assert isinstance(skipped, Skipped)
     assert skipped.holder.run_id == "holder"
-    assert not [info for info in world.state.list(f"sources/{SOURCE}/receipts/late")]
+    assert not list(world.state.list(f"sources/{SOURCE}/receipts/late"))
     process.go_on(holder.key)
     world.check()

@@ -26,7 +26,7 @@ from etl_runner.commit.jobs import JobExists, JobStatus, destination_of
 from etl_runner.commit.open_run import Finished, Opened, Opener, Skipped
 from etl_runner.commit.prepare import collect_verified
 from etl_runner.convert.fields import BqField
-from etl_runner.errors import JobRefused, ObjectExists, RetryableError
+from etl_runner.errors import EtlError, JobRefused, ObjectExists, PermanentError, RetryableError
 from etl_runner.execution.manifest import Manifest, Shard, manifest_name, shard_name
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
 from etl_runner.planning.write_plan import PlanWriter
@@ -201,7 +201,7 @@ class Events:
 class World:
     """Everything that outlives a process, and the settings of the one source."""
 
-    def __init__(self, *, disposition: str = "append", staged: bool = False, unit_rows: int = 2) -> None:
+    def __init__(self, *, disposition: str = "append", staged: bool = False, unit_rows: int = 3) -> None:
         self.state = MemoryObjectStore("state")
         self.staging = MemoryObjectStore("staging")
         self.bigquery = BigQueryWorld(self.staging)
@@ -285,7 +285,7 @@ class Process:
         try:
             step = _repeat(lambda: self.plans.write_plan(key))
             _repeat(lambda: self.extract(step.plan_uri.removeprefix("gs://staging/")))
-        except Exception as error:
+        except EtlError as error:
             failure = Failure("extract", str(error))
         return self.finalize(key, failure)
 
@@ -304,9 +304,7 @@ class Process:
         high = world.rows
         bounds = list(range(low, high, world.unit_rows))
         units = tuple(
-            WorkUnit(
-                f"u{n:05}", "range", {"low": start, "high": min(start + world.unit_rows, high)}, f"({start}"
-            )
+            WorkUnit(f"u{n:05}", "range", {"low": start, "high": min(start + world.unit_rows, high)}, "")
             for n, start in enumerate(bounds)
         )
         fields = (BqField("id", "INT64"), *((BqField("at", "DATETIME"),) if world.staged else ()))
@@ -342,6 +340,8 @@ class Process:
     def extract(self, plan_name: str) -> None:
         """Stands for the runner task: every unit that has no manifest yet."""
         stored = self.staging.read(plan_name)
+        if stored is None:
+            raise PermanentError(f"plan {plan_name} is gone")
         plan = Plan.from_jsonl(stored.data)
         header = plan.header
         for unit in plan.units:
