@@ -9,12 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from etl_runner.config.base import Document
+from etl_runner.config.credentials import CredentialsField, SecretField
 from etl_runner.config.rules import azure_rules, identity_rules, s3_rules
 from etl_runner.config.values import (
-    CredentialsField,
     Host,
     ProjectName,
-    SecretField,
     Text,
     Truth,
     Whole,

@@ -13,7 +13,15 @@ from etl_runner.config import times
 from etl_runner.config.connections import BigQueryConnection, MySqlConnection, PostgresConnection
 from etl_runner.config.rules import database_rules
 from etl_runner.config.sources import SourceDocument
-from etl_runner.config.values import LateText, SourceName, StartText, Text, Whole, late_number, refusal
+from etl_runner.config.values import (
+    LateText,
+    SourceName,
+    StartText,
+    TextOrNumber,
+    Whole,
+    late_number,
+    refusal,
+)
 from etl_runner.errors import Problem
 
 DEFAULT_LATE = timedelta(hours=1)
@@ -48,7 +56,7 @@ class DatabaseSource(SourceDocument):
         None,
         description="The cursor of an incremental load by an increasing key, instead of timestamp_column.",
     )
-    last_sync_value: Text | None = Field(
+    last_sync_value: TextOrNumber | None = Field(
         None, description="Where an earlier system stopped: the first run reads what lies after it."
     )
     historical_start_date: StartText | None = Field(

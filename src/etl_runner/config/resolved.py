@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from etl_runner import jsontypes
 from etl_runner.config.base import Document
+from etl_runner.config.credentials import INTERNAL
 from etl_runner.config.documents import CONNECTION_MODELS, SOURCE_MODELS, AnySource, Connection
 from etl_runner.config.problems import problems_of_model
 from etl_runner.config.secrets import Secret, SecretValue
 from etl_runner.config.types import source_type_of
-from etl_runner.config.values import INTERNAL
 from etl_runner.errors import ConfigError, PermanentError, Problem
 
 M = TypeVar("M", bound=Document)

@@ -16,9 +16,9 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from etl_runner.config.base import Document
+from etl_runner.config.credentials import KEY_SCHEMA, SECRET_SCHEMA
 from etl_runner.config.documents import CONNECTION_MODELS, SOURCE_MODELS, FileFormatOptions
 from etl_runner.config.types import SOURCE_TYPES, TYPE_ALIASES, SourceType
-from etl_runner.config.values import KEY_SCHEMA, SECRET_SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFAULT_FOLDER = Path("docs/schema")
@@ -164,7 +164,9 @@ def _model(definition: dict[str, Any], model: type[Document]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for name, written in definition["properties"].items():
         schema = _plain(written)
-        properties[name] = schema if name in required else _optional(schema)
+        # A required field with another spelling may be blank, because the other one may be there.
+        needed = name in required and name not in model.aliases.values()
+        properties[name] = schema if needed else _optional(schema)
     spellings: dict[str, list[str]] = {}
     for alias, name in model.aliases.items():
         spellings.setdefault(name, [name]).append(alias)
@@ -203,7 +205,7 @@ def _plain(schema: Any) -> Any:
         if schema == shared:
             return {"$ref": f"#/$defs/{name}"}
     result: dict[str, Any] = {
-        _BOUNDS.get(key, key): _plain(value)
+        _BOUNDS.get(str(key), str(key)): _plain(value)
         for key, value in schema.items()
         if not (key == "title" and isinstance(value, str))
     }

@@ -7,24 +7,18 @@ allowed, never the value: the problem list decides what may be shown.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from pydantic_core.core_schema import ValidationInfo
 
 from etl_runner.config import names, times
-from etl_runner.config.secrets import HIDDEN, REFERENCE_ALLOWED, Secret, SecretRef, SecretValue
 
 REFUSED = "refused"
 """The pydantic error type of every refusal made here; its context holds ``reason`` and ``allowed``."""
-
-INTERNAL = {"internal": True}
-"""Validation context for documents that this project stored itself: ``document`` references are allowed."""
 
 
 def refusal(reason: str, allowed: str | None = None) -> PydanticCustomError:
@@ -135,6 +129,9 @@ HOST_ALLOWED = "a host name, an IP address or a socket's folder, without scheme,
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=4_096)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
+TextOrNumber = Annotated[
+    str, BeforeValidator(_text, json_schema_input_type=str | int), Field(max_length=4_096)
+]
 SourceName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=300)]
 SourceNames = Annotated[
     tuple[SourceName, ...], BeforeValidator(_names, json_schema_input_type=SourceName | list[SourceName])
@@ -187,112 +184,11 @@ StartText = Annotated[
 ]
 LateText = Annotated[
     str,
-    BeforeValidator(_text),
+    BeforeValidator(_text, json_schema_input_type=str | int),
     AfterValidator(_checked(_late, f"{times.DURATION_ALLOWED}; for an incrementing_column a number")),
 ]
 Host = Annotated[
     str,
     BeforeValidator(_text),
     AfterValidator(_pattern(r"^(?!.*://)[^\s@?#]{1,255}$", "is not a host", HOST_ALLOWED)),
-]
-
-
-def _secret(value: Any, info: ValidationInfo) -> Secret:
-    """Text becomes a hidden value, an object a reference."""
-    if isinstance(value, SecretRef | SecretValue):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if isinstance(value, str):
-        return SecretValue(value)
-    return _reference(value, info)
-
-
-def _credentials(value: Any, info: ValidationInfo) -> Secret:
-    """As :func:`_secret`, for a service account's key: an object with ``private_key`` is the key itself."""
-    if isinstance(value, SecretRef | SecretValue):
-        return value
-    if isinstance(value, Mapping) and "type" in value:
-        value = json.dumps(dict(value))
-    if isinstance(value, str):
-        _check_key(value)
-        return SecretValue(value)
-    return _reference(value, info)
-
-
-def _check_key(text: str) -> None:
-    try:
-        key = json.loads(text)
-    except (ValueError, RecursionError):
-        key = None
-    wanted = ("client_email", "private_key", "token_uri")
-    if not isinstance(key, dict) or key.get("type") != "service_account" or not all(map(key.get, wanted)):
-        raise refusal(
-            "is not a service account's key",
-            f"a key of type service_account with {', '.join(wanted)}, or {REFERENCE_ALLOWED}",
-        )
-
-
-def _reference(value: Any, info: ValidationInfo) -> SecretRef:
-    internal = bool(info.context and info.context.get("internal"))
-    kinds = {"secret_manager", "env", "file"} | ({"document", "field"} if internal else set())
-    if isinstance(value, Mapping) and value and set(value) <= kinds:
-        try:
-            return SecretRef.model_validate(dict(value))
-        except ValueError:
-            pass
-    raise refusal("is not a secret", f"the value as text, or {REFERENCE_ALLOWED}")
-
-
-def _shown(secret: Secret) -> dict[str, str] | str:
-    return secret.model_dump() if isinstance(secret, SecretRef) else HIDDEN
-
-
-_REFERENCE_SCHEMAS: list[dict[str, Any]] = [
-    {
-        "type": "object",
-        "description": "A secret of Secret Manager: the full name, or the name in the deployment's project.",
-        "properties": {"secret_manager": {"type": "string", "minLength": 1}},
-        "required": ["secret_manager"],
-        "additionalProperties": False,
-        "examples": [{"secret_manager": "projects/my-project/secrets/orders-password/versions/latest"}],
-    },
-    {
-        "type": "object",
-        "description": "An environment variable of the process that connects.",
-        "properties": {"env": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,255}$"}},
-        "required": ["env"],
-        "additionalProperties": False,
-        "examples": [{"env": "ORDERS_PASSWORD"}],
-    },
-    {
-        "type": "object",
-        "description": "A file, such as a mounted secret; a line end at its end is left out.",
-        "properties": {"file": {"type": "string", "pattern": "^/"}},
-        "required": ["file"],
-        "additionalProperties": False,
-        "examples": [{"file": "/run/secrets/orders-password"}],
-    },
-]
-_INLINE = {"type": "string", "description": "The value itself: kept in memory only, with a warning."}
-_KEY = {
-    "type": "object",
-    "description": "A service account's key itself: kept in memory only, with a warning.",
-    "properties": {"type": {"const": "service_account"}},
-    "required": ["type", "client_email", "private_key", "token_uri"],
-}
-SECRET_SCHEMA: dict[str, Any] = {"oneOf": [*_REFERENCE_SCHEMAS, _INLINE]}
-KEY_SCHEMA: dict[str, Any] = {"oneOf": [*_REFERENCE_SCHEMAS, _INLINE, _KEY]}
-
-SecretField = Annotated[
-    Secret,
-    PlainValidator(_secret),
-    PlainSerializer(_shown),
-    WithJsonSchema(SECRET_SCHEMA),
-]
-CredentialsField = Annotated[
-    Secret,
-    PlainValidator(_credentials),
-    PlainSerializer(_shown),
-    WithJsonSchema(KEY_SCHEMA),
 ]
