@@ -10,8 +10,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from etl_runner.commit.close import Pending, RunKey
-from etl_runner.commit.finalize import Failure
+from etl_runner.commit.close import Failure, Pending, RunKey
 from etl_runner.commit.open_run import Finished, Skipped
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.gcp.deployment import Deployment

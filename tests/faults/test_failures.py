@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl_runner.commit.close import Done
-from etl_runner.commit.finalize import Failure
+from etl_runner.commit.close import Done, Failure
 from etl_runner.commit.open_run import Opened, Skipped
 from etl_runner.errors import PermanentError
 from tests.faults.world import SOURCE, TABLE, World

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl_runner.commit.close import Done
-from etl_runner.commit.finalize import Failure
+from etl_runner.commit.close import Done, Failure
 from etl_runner.commit.open_run import Opened
 from etl_runner.errors import PermanentError
 from tests.faults.turns import Turns

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl_runner import jsontypes
-from etl_runner.commit.close import Closer, Done, RunKey
-from etl_runner.commit.finalize import Failure, Finalizer
+from etl_runner.commit.close import Closer, Done, Failure, RunKey
+from etl_runner.commit.finalize import Finalizer
 from etl_runner.commit.jobs import JobExists, JobStatus, destination_of
 from etl_runner.commit.open_run import Finished, Opened, Opener, Skipped
 from etl_runner.commit.prepare import collect_verified

@@ -49,6 +49,14 @@ class RunKey:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why the workflow gave up on the extraction: the step's name and its error."""
+
+    step: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Done:
     """A run is over. ``outcome`` is None only for a run of which no trace is left."""
 

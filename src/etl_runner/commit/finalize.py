@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from etl_runner.commit.close import Closer, Done, Pending, RunKey
+from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
 from etl_runner.commit.jobs import BigQueryJobs
 from etl_runner.commit.prepare import base_receipt, check_manifests, commit_record, extracted_receipt
 from etl_runner.commit.roll_forward import RollForward
@@ -29,14 +28,6 @@ CollectManifests = Callable[[ObjectStore, Plan], Sequence[Manifest]]
 """All manifests that count, their shards' footers verified; PermanentError names what is missing."""
 
 _MAX_CLEANED = 2_000  # a lifecycle rule removes what is more
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the workflow gave up on the extraction: the step's name and its error."""
-
-    step: str
-    message: str
 
 
 class Finalizer:
