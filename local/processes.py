@@ -86,6 +86,16 @@ class _Guard:
 _guard = _Guard()
 
 
+def guard(group: int, stop_signal: int = signal.SIGTERM) -> None:
+    """Have a process group that was not started as a :class:`Child` killed with this process, too."""
+    _guard.add(group, stop_signal)
+
+
+def unguard(group: int) -> None:
+    """The group has ended: its number may be somebody else's next."""
+    _guard.remove(group)
+
+
 class Child:
     """A running child process, in a process group of its own, writing to a log file.
 
