@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import flask
 import functions_framework
 
-from etl_runner import http, logs, operations
-from etl_runner.gcp.deployment import Deployment
-from etl_runner.settings import Settings
-
-
-@cache
-def _deployment() -> Deployment:
-    logs.configure()
-    return Deployment(Settings.from_env())
+from etl_runner import http, operations
 
 
 @functions_framework.http
 def main(request: flask.Request) -> http.Answer:
     """One call of ``operations.finalize``; see there for request and answer."""
-    return http.answer(lambda body: operations.finalize(_deployment(), body), request.get_json(silent=True))
+    return http.serve(operations.finalize, request)

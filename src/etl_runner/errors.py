@@ -42,7 +42,7 @@ class PermanentError(EtlError):
     http_status = 422
 
 
-class JobRefused(PermanentError):
+class JobRefused(PermanentError):  # noqa: N818 - the field's word
     """BigQuery answered a job submission with a final 4xx: no job of that id was created by it."""
 
 
@@ -50,7 +50,7 @@ class CorruptStateError(PermanentError):
     """A state object cannot be read or contradicts the protocol."""
 
 
-class IgnoredEvent(EtlError):
+class IgnoredEvent(EtlError):  # noqa: N818 - no failure
     """An event that no source wants; acknowledged and forgotten."""
 
     http_status = 204

@@ -1,5 +1,7 @@
 """HTTP around the functions: JSON in, one call, JSON out; errors as their status and one body.
 
+A function serves many requests, so its deployment is put together once, at the first.
+
 The body of every error is ``{"error": {"type", "message", "problems": [{path, message, ...}]}}``.
 """
 
@@ -7,13 +9,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 from etl_runner.errors import ConfigError, EtlError, Problem, problems_of
+from etl_runner.gcp.deployment import Deployment
+from etl_runner.logs import configure_logging, log_fields
+from etl_runner.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[dict[str, Any], int]
+_LOGGED = ("source_id", "run_id", "epoch")
+
+
+class Request(Protocol):
+    """What is needed of Flask's request."""
+
+    def get_json(self, *, silent: bool) -> Any:
+        """The body as JSON; None when it is none."""
+
+
+@cache
+def deployment() -> Deployment:
+    """The deployment that this function belongs to.
+
+    Raises:
+        ConfigError: its environment is incomplete.
+    """
+    settings = Settings.from_env()
+    configure_logging(project=settings.project)
+    return Deployment(settings)
+
+
+def serve(operation: Callable[[Deployment, dict[str, Any]], dict[str, Any]], request: Request) -> Answer:
+    """One call of an operation: a request's JSON body in, a Flask answer out."""
+    body = request.get_json(silent=True)
+    named = body if isinstance(body, dict) else {}
+    with log_fields({name: named[name] for name in _LOGGED if name in named}):
+        return answer(lambda fields: operation(deployment(), fields), body)
 
 
 def answer(operation: Callable[[dict[str, Any]], dict[str, Any]], body: Any) -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
 JsonObject: TypeAlias = "dict[str, Any]"
 
 

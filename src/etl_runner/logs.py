@@ -9,7 +9,9 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -22,6 +24,18 @@ _SEVERITIES = {
 }
 _LIBRARIES = ("google", "urllib3", "grpc", "pg8000")
 """Chatty below WARNING, and not about the run."""
+
+_REQUEST: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})  # noqa: B039 - never mutated
+
+
+@contextmanager
+def log_fields(fields: Mapping[str, Any]) -> Iterator[None]:
+    """Let every line of this request bear ``fields``: one process serves many runs."""
+    token = _REQUEST.set(fields)
+    try:
+        yield
+    finally:
+        _REQUEST.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,6 +57,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "logger": record.name,
             **self._context,
+            **_REQUEST.get(),
             **getattr(record, "fields", {}),
         }
         run_id = line.get("run_id")
