@@ -44,8 +44,8 @@ class BigQueryStandIn:
     ) -> BigQueryStandIn:
         """Start both and wait until they answer; makes the environment first if it is missing.
 
-        ``location`` (``EU``) is where buckets are, and jobs that neither say so nor have a
-        destination;        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
+        ``location`` (``EU``) is where buckets are, and jobs that neither say so nor have a destination;
+        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
 
         Raises:
             EnvironmentUnavailable: see :func:`local.bigquery.environment.ensure`.

@@ -18,7 +18,8 @@ import requests
 from google.api_core import exceptions
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery, storage
+from google.cloud import bigquery
+from google.cloud.storage import Bucket
 
 from local.bigquery import environment
 from local.bigquery.front.facts import Strictness
@@ -34,13 +35,15 @@ LOCATION = "europe-west1"
 REPOSITORY = Path(__file__).parents[2]
 UTC = datetime.UTC
 SchemaField = bigquery.SchemaField
-LISTS = bigquery.ParquetOptions()
+LISTS = bigquery.ParquetOptions()  # type: ignore[no-untyped-call]
 LISTS.enable_list_inference = True
 
 
-def _client(url: str) -> bigquery.Client:
+def _client(url: str) -> Any:
+    """The official client; Any, because its annotations do not know ``retry=None``."""
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
     return bigquery.Client(
-        project=PROJECT, credentials=AnonymousCredentials(), client_options=ClientOptions(api_endpoint=url)
+        project=PROJECT, credentials=credentials, client_options=ClientOptions(api_endpoint=url)
     )
 
 
@@ -48,7 +51,7 @@ def _client(url: str) -> bigquery.Client:
 class Place:
     """One server with a dataset of its own."""
 
-    client: bigquery.Client
+    client: Any
     dataset: str
 
     def load(
@@ -59,7 +62,7 @@ class Place:
         job_id: str | None = None,
         location: str | None = None,
         **config: Any,
-    ) -> bigquery.LoadJob:
+    ) -> Any:
         job_config = bigquery.LoadJobConfig(source_format="PARQUET", **config)
         job = self.client.load_table_from_uri(
             uris,
@@ -72,7 +75,10 @@ class Place:
         job.result(retry=None)
         return job
 
-    def table(self, name: str) -> bigquery.Table:
+    def job(self, job_id: str, location: str | None = LOCATION) -> Any:
+        return self.client.get_job(job_id, location=location)
+
+    def table(self, name: str) -> Any:
         return self.client.get_table(f"{self.dataset}.{name}")
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -130,7 +136,7 @@ def alone(alone_process: BigQueryProcess) -> Place:
 
 
 @pytest.fixture
-def put(gcs_bucket: storage.Bucket) -> Callable[[pa.Table], str]:
+def put(gcs_bucket: Bucket) -> Callable[[pa.Table], str]:
     def upload(table: pa.Table, **options: Any) -> str:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, **options)
@@ -375,7 +381,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 def test_a_load_is_refused_by_its_rule(
-    case: Case, front: Place, alone: Place, gcs_bucket: storage.Bucket, put: Callable[..., str]
+    case: Case, front: Place, alone: Place, gcs_bucket: Bucket, put: Callable[..., str]
 ) -> None:
     if isinstance(case.data, bytes):
         gcs_bucket.blob("data").upload_from_string(case.data)
@@ -384,7 +390,7 @@ def test_a_load_is_refused_by_its_rule(
         uri = put(case.data)
     earlier = [put(data) for data in case.before_loads]
 
-    def attempt(place: Place) -> bigquery.LoadJob:
+    def attempt(place: Place) -> Any:
         if case.before is not None:
             case.before(place, "t")
         for previous in earlier:
@@ -432,7 +438,7 @@ def test_a_partition_decorator_is_refused_because_alone_it_would_be_a_table_of_t
 
 
 def test_a_bucket_must_be_where_the_dataset_is(
-    stand_in: BigQueryStandIn, front: Place, alone: Place, gcs_bucket: storage.Bucket, put: Callable[..., str]
+    stand_in: BigQueryStandIn, front: Place, alone: Place, gcs_bucket: Bucket, put: Callable[..., str]
 ) -> None:
     uri = put(SOME)
     stand_in.faults.set_bucket_location(gcs_bucket.name, "US")
@@ -634,7 +640,7 @@ class TestJobs:
         with pytest.raises(exceptions.BadRequest):
             front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS, labels={"Bad": "x"})
         with pytest.raises(exceptions.NotFound):
-            front.client.get_job(job_id, location=LOCATION)
+            front.job(job_id)
         assert front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS).output_rows == 2
 
     def test_of_eight_at_once_with_one_id_one_runs(self, front: Place, put: Callable[..., str]) -> None:
@@ -662,12 +668,12 @@ class TestJobs:
                 assert "column 'id'" in str(error)
             for location in (None, "US"):
                 with pytest.raises(exceptions.NotFound):
-                    front.client.get_job(job_id, location=location)
-            job = front.client.get_job(job_id, location=LOCATION)
+                    front.job(job_id, location)
+            job = front.job(job_id)
             assert (job.state, job.location) == ("DONE", LOCATION)
 
     def test_in_a_multi_region_the_location_may_be_left_out(
-        self, stand_in: BigQueryStandIn, front: Place, gcs_bucket: storage.Bucket, put: Callable[..., str]
+        self, stand_in: BigQueryStandIn, front: Place, gcs_bucket: Bucket, put: Callable[..., str]
     ) -> None:
         dataset = fresh_name("eu")
         stand_in.create_dataset(dataset, "EU")
@@ -692,8 +698,8 @@ class TestJobs:
         server = BigQueryStandIn.start(tmp_path, PROJECT, LOCATION, gcs_endpoint, env_dir)
         try:
             place = Place(_client(server.url), f"{PROJECT}.d")
-            assert place.client.get_job("first", location=LOCATION).output_rows == 2
-            assert place.client.get_job("second", location=LOCATION).error_result["reason"] == "invalid"
+            assert place.job("first").output_rows == 2
+            assert place.job("second").error_result["reason"] == "invalid"
             for job_id in ("first", "second"):
                 with pytest.raises(exceptions.Conflict):
                     place.load(good, "t", job_id=job_id, schema=SOME_FIELDS)
@@ -713,7 +719,7 @@ class TestJobs:
         job = front.client.query(sql, job_id=job_id, location=LOCATION, retry=None, job_retry=None)
         job.result(retry=None)
         assert (job.num_dml_affected_rows, job.location) == (2, LOCATION)
-        assert front.client.get_job(job_id, location=LOCATION).num_dml_affected_rows == 2
+        assert front.job(job_id).num_dml_affected_rows == 2
         assert front.rows("SELECT id, j FROM DS.t ORDER BY id") == [(1, {"a": 1.1}), (2, None)]
 
 
@@ -743,7 +749,7 @@ class TestFaults:
         with pytest.raises(error):
             front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS)
         with pytest.raises(exceptions.NotFound):
-            front.client.get_job(job_id, location=LOCATION)
+            front.job(job_id)
         front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS)
         inserted = stand_in.faults.requests("POST", r"/jobs(\?|$)")
         assert [entry.status for entry in inserted] == [200, status, 200]
@@ -756,7 +762,7 @@ class TestFaults:
         stand_in.faults.inject("lost_response", method="POST", path="/jobs", job_id=job_id)
         with pytest.raises(requests.exceptions.ConnectionError):
             front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS)
-        job = front.client.get_job(job_id, location=LOCATION)
+        job = front.job(job_id)
         job.result(retry=None)
         assert job.output_rows == 2
         with pytest.raises(exceptions.Conflict):
@@ -772,10 +778,10 @@ class TestFaults:
             put(SOME), f"{front.dataset}.t", job_config=config, job_id=job_id
         )
         assert (job.state, job.output_rows) == ("RUNNING", None)
-        states = [front.client.get_job(job_id, location=LOCATION).state for _ in range(4)]
+        states = [front.job(job_id).state for _ in range(4)]
         assert states[:3] == ["RUNNING"] * 3
-        front.client.get_job(job_id, location=LOCATION).result(retry=None)
-        assert front.client.get_job(job_id, location=LOCATION).output_rows == 2
+        front.job(job_id).result(retry=None)
+        assert front.job(job_id).output_rows == 2
 
     @pytest.mark.parametrize("reason", ["rateLimitExceeded", "backendError", "invalid"])
     def test_a_job_that_fails_as_told(
@@ -785,7 +791,7 @@ class TestFaults:
         stand_in.faults.inject("fail_job", job_id=job_id, reason=reason, message="as told")
         with pytest.raises(exceptions.GoogleAPICallError, match="as told"):
             front.load(uri, "t", job_id=job_id, schema=SOME_FIELDS, labels={"run": "r"})
-        job = front.client.get_job(job_id, location=LOCATION)
+        job = front.job(job_id)
         assert (job.state, job.error_result["reason"], job.labels) == ("DONE", reason, {"run": "r"})
         with pytest.raises(exceptions.NotFound):
             front.table("t")

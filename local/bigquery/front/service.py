@@ -22,6 +22,7 @@ from local.bigquery.front.storage import SourceObjects
 from local.bigquery.front.upstream import Upstream
 
 _API = "/bigquery/v2/projects/"
+_STATUS_OF_REASON = {"accessDenied": 403, "notFound": 404, "duplicate": 409}
 _WITHOUT_LOCATION = ("US", "EU")
 
 
@@ -269,7 +270,8 @@ class Service:
         failed = self._registry.failed(project, job_id)
         if failed is not None:
             result = failed["status"]["errorResult"]
-            return messages.error(400, result["reason"], result["message"])
+            status = _STATUS_OF_REASON.get(result["reason"], 400)
+            return messages.error(status, result["reason"], result["message"])
         if self._faults.is_slow(project, job_id, poll=True):
             reference = {"projectId": project, "jobId": job_id, "location": location}
             kind = "bigquery#getQueryResultsResponse"
