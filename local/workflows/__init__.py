@@ -7,6 +7,12 @@ Runs definitions written in the Workflows syntax and serves their executions ove
         --env KEY=VALUE --endpoint run=http://127.0.0.1:8081
 
 In a process of one's own: :func:`local.workflows.service.serve`.
+
+What differs from the service: tokens have the right shape and no signature; executions are kept in memory;
+regular expressions are Python's, not RE2; no callbacks, no event functions, and only the connectors of
+:data:`local.workflows.connectors.METHODS`. Where the documentation is silent the stricter reading is taken:
+step names are unique in a routine, variables of a loop's iteration end with it, and names that nothing
+assigns are refused.
 """
 
 from __future__ import annotations

@@ -151,7 +151,8 @@ def steps(text: str) -> str:
         ),
         ("- a:\n    parallel:\n      shared: [x]", "a", 5, "either branches or for"),
         (
-            "- a:\n    parallel:\n      exception_policy: ignore\n      for:\n        value: v\n        in: [1]\n"
+            "- a:\n    parallel:\n      exception_policy: ignore\n      for:\n        value: v\n"
+            "        in: [1]\n"
             "        steps:\n          - b:\n              call: sys.now",
             "a",
             5,
@@ -172,8 +173,8 @@ def steps(text: str) -> str:
             "assigned by no earlier step",
         ),
         (
-            "- z:\n    assign:\n      - x: 1\n- a:\n    parallel:\n      for:\n        value: v\n        in: [1]\n"
-            "        steps:\n          - b:\n              assign:\n                - x: 2",
+            "- z:\n    assign:\n      - x: 1\n- a:\n    parallel:\n      for:\n        value: v\n"
+            "        in: [1]\n        steps:\n          - b:\n              assign:\n                - x: 2",
             "b",
             14,
             "name it in shared",

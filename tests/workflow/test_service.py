@@ -21,6 +21,7 @@ from google.cloud.workflows_v1.services.workflows.transports import WorkflowsGrp
 
 from local.workflows import serve
 from local.workflows.__main__ import main
+from local.workflows.clock import SystemClock
 from local.workflows.errors import DefinitionError
 from local.workflows.service import WorkflowsServer
 from tests.workflow.servers import FakeClock
@@ -214,6 +215,26 @@ def test_nothing_is_served_that_could_not_run(start: Starter) -> None:
         start((ROOT / "workflows" / "etl.yaml").read_text())
     with pytest.raises(ValueError, match="GOOGLE_X"):
         start(env={"GOOGLE_X": "1"})
+
+
+def test_a_fault_of_the_interpreter_fails_the_execution(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("local.workflows.engine.evaluate", broken)
+    server, client, _ = start()
+    done = finished(server, client, created(client, server.parent).name)
+    assert done.state == State.FAILED
+    assert json.loads(done.error.payload)["tags"] == ["SystemError"]
+
+
+def test_a_wait_ends_with_the_cancellation() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    SystemClock().sleep(10_000, cancelled)
+    SystemClock(sleep_factor=0).sleep(10_000, threading.Event())
 
 
 # -- the command line -----------------------------------------------------------------------------------
