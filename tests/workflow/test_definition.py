@@ -6,9 +6,11 @@ import json
 import textwrap
 
 import pytest
+import yaml
 
 from local.workflows.definition import load
 from local.workflows.errors import DefinitionError, Problem
+from local.workflows.source import read
 
 STEPS = "main:\n  steps:\n"
 
@@ -314,6 +316,16 @@ def test_a_step_name_may_come_again_in_another_routine() -> None:
         "main:\n  steps:\n    - a:\n        call: sub\nsub:\n  steps:\n    - a:\n        return: 1\n"
     )
     assert sorted(definition.routines) == ["main", "sub"]
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
+def test_both_loaders_read_the_same(loader: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "a: [1, '1', yes, 2026-01-01, ~]\nb:\n  - c: |\n      long\n"
+    expected = read(text)
+    monkeypatch.setattr("local.workflows.source._LOADER", loader)
+    assert read(text) == expected
+    assert [problem.line for problem in read("a: 1\nb: *x\n")[1]] == [2]
+    assert [problem.line for problem in read("a: 1\nb: c: d\n")[1]] == [2]
 
 
 def test_json_and_a_bare_list_of_steps_are_definitions_too() -> None:

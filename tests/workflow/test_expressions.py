@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.workflows.errors import WorkflowError, tagged
@@ -268,11 +268,13 @@ def _render(tree: Expr) -> str:
     raise AssertionError(tree)
 
 
+@settings(deadline=None)
 @given(_trees)
 def test_every_tree_is_read_back_from_its_text(tree: Expr) -> None:
     assert parse(_render(tree)) == tree
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab1.0 +-*/%()[]<>=!\"'\\,andortni{}$\n", max_size=40))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
@@ -281,6 +283,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         assert str(error)
 
 
+@settings(deadline=None)
 @given(_trees)
 def test_evaluation_ends_in_a_value_or_a_tagged_error(tree: Expr) -> None:
     class Anything(Environment):
@@ -293,6 +296,7 @@ def test_evaluation_ends_in_a_value_or_a_tagged_error(tree: Expr) -> None:
         assert error.tags[0] in {"TypeError", "KeyError", "IndexError", "ValueError", "ZeroDivisionError"}
 
 
+@settings(deadline=None)
 @given(
     st.integers(INT_MIN, INT_MAX), st.integers(INT_MIN, INT_MAX), st.sampled_from(["+", "-", "*", "//", "%"])
 )
