@@ -57,6 +57,10 @@ class _Guard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._descriptors: tuple[int, ...] = ()
+
+    def hold(self, descriptor: int) -> None:
+        self._descriptors = (*self._descriptors, descriptor)
 
     def add(self, group: int, stop_signal: int) -> None:
         self._tell(f"add {group} {stop_signal}")
@@ -75,6 +79,7 @@ class _Guard:
                     text=True,
                     bufsize=1,
                     start_new_session=True,  # a Ctrl-C in the terminal is not for it
+                    pass_fds=self._descriptors,
                 )
             stdin = self._process.stdin
             if stdin is None:
@@ -84,6 +89,14 @@ class _Guard:
 
 
 _guard = _Guard()
+
+
+def guard_holds(descriptor: int) -> None:
+    """Keep a file open, and the lock on it held, until everything that this process starts is killed too.
+
+    To be called before the first child is started.
+    """
+    _guard.hold(descriptor)
 
 
 def guard(group: int, stop_signal: int = signal.SIGTERM) -> None:

@@ -23,6 +23,7 @@ from etl_runner.settings import Settings
 from local import rest
 from local.functions import FunctionServer
 from local.layout import POSTGRES_URL, REPOSITORY, Layout
+from local.processes import guard, unguard
 
 if TYPE_CHECKING:
     from local.bigquery.stand_in import BigQueryStandIn
@@ -38,6 +39,19 @@ TASK_TIMEOUT_SECONDS = 3600.0
 
 class _Part(Protocol):
     def stop(self) -> None: ...
+
+
+class _Guarded:
+    """The BigQuery stand-in, whose process is not a :class:`local.processes.Child`."""
+
+    def __init__(self, server: BigQueryStandIn) -> None:
+        self._server = server
+        self._group = server.process.popen.pid
+        guard(self._group)
+
+    def stop(self) -> None:
+        self._server.stop()
+        unguard(self._group)
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,16 @@ class Stack:
     workflows: WorkflowsServer
 
     def __init__(
-        self, data: Path, layout: Layout, environ: Mapping[str, str], sleep_factor: float = 1.0
+        self,
+        data: Path,
+        layout: Layout,
+        environ: Mapping[str, str],
+        sleep_factor: float = 1.0,
+        postgres: PostgresServer | None = None,
     ) -> None:
         """Nothing is started yet: see :meth:`start`."""
+        if postgres is not None:
+            self.postgres = postgres
         self.data = data.absolute()
         self.layout = layout
         self.functions: dict[str, FunctionServer] = {}
@@ -84,6 +105,7 @@ class Stack:
         layout: Layout | None = None,
         environ: Mapping[str, str],
         sleep_factor: float = 1.0,
+        postgres: PostgresServer | None = None,
     ) -> Stack:
         """Start every part, as much as possible at once.
 
@@ -91,11 +113,12 @@ class Stack:
             data: folder for data, which is kept, and logs.
             environ: what functions and tasks inherit besides their settings.
             sleep_factor: shortens the workflow's waits, 0.1 to a tenth.
+            postgres: a server that runs already, to use instead of one of the stack's own.
 
         Raises:
             PermanentError: a part did not start; those that did are stopped again.
         """
-        stack = cls(data, layout or Layout(), environ, sleep_factor)
+        stack = cls(data, layout or Layout(), environ, sleep_factor, postgres)
         try:
             stack._start()
         except BaseException:
@@ -192,7 +215,7 @@ class Stack:
             # The slowest first: there are seldom as many processors as parts.
             "bigquery": self._start_bigquery,
             "storage": self._start_storage,
-            "postgresql": self._start_postgres,
+            **({} if hasattr(self, "postgres") else {"postgresql": self._start_postgres}),
             **{f"function {name}": self._function_starter(name, env) for name in self.layout.function_ports},
             "workflows": self._start_workflows,
             "pubsub": self._start_pubsub,
@@ -229,7 +252,7 @@ class Stack:
         self.storage.create_buckets(names.buckets)
 
     def _start_bigquery(self) -> None:
-        from local.bigquery.environment import ensure, environment_dir
+        from local.bigquery.environment import environment_dir
         from local.bigquery.stand_in import BigQueryStandIn
 
         names = self.layout.names
@@ -238,10 +261,10 @@ class Stack:
             project=names.project,
             location=names.bigquery_location,
             storage_endpoint=self.layout.storage_endpoint,
-            env_dir=ensure(REPOSITORY / environment_dir()),
+            env_dir=REPOSITORY / environment_dir(),
             port=self.layout.bigquery_port,
         )
-        self._keep(self.bigquery)
+        self._keep(_Guarded(self.bigquery))
 
     def _start_postgres(self) -> None:
         from local.postgres import PostgresServer

@@ -20,10 +20,12 @@ from typing import IO
 
 from etl_runner.errors import EtlError, PermanentError
 from local.layout import REPOSITORY, write_settings
+from local.processes import guard_holds
 from local.scheduler import Schedule, Scheduler
 
-_START_SECONDS = 120.0
-_STOP_SECONDS = 30.0
+# Generous, for machines that are busy with something else.
+_START_SECONDS = 300.0
+_STOP_SECONDS = 60.0
 _LOG_TAIL = 3000
 
 
@@ -31,7 +33,7 @@ class Supervisor:
     """The background topology of one folder.
 
     ``.local/settings.env`` is what its clients need, ``.local/data`` its data and logs, ``.local/stack.lock``
-    is locked while it runs and names its process.
+    is locked while anything of it runs and names its process.
     """
 
     def __init__(self, root: Path = REPOSITORY) -> None:
@@ -71,10 +73,10 @@ class Supervisor:
         """
         pid = self._pid()
         if pid is not None:
-            os.kill(pid, signal.SIGTERM)
+            _signal(pid, signal.SIGTERM)
             if not self._ended(_STOP_SECONDS):
-                # Its guard process kills what it started.
-                os.kill(pid, signal.SIGKILL)
+                # Its guard process kills what it started, and holds the lock until then.
+                _signal(pid, signal.SIGKILL)
                 if not self._ended(_STOP_SECONDS):
                     raise PermanentError(f"The local topology (process {pid}) does not end.")
         self._forget()
@@ -153,7 +155,10 @@ class Supervisor:
         return True
 
     def _pid(self) -> int | None:
-        """The process that holds the lock: a lock cannot outlive its holder as a pid file can."""
+        """The process that took the lock, while it or its guard holds it.
+
+        Unlike a pid file, a lock can't outlive its holders.
+        """
         try:
             with self._lock.open("r+") as file:
                 try:
@@ -172,6 +177,7 @@ class Supervisor:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise PermanentError("A local topology runs already.") from error
+            guard_holds(file.fileno())
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -208,6 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _signal(pid: int, number: int) -> None:
+    # Gone already: its guard is about to let the lock go.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _show(parts: dict[str, str]) -> None:

@@ -19,10 +19,16 @@ import pg8000.native
 import pytest
 from google.cloud import storage
 
+from local.bigquery.environment import environment_dir
+from local.bigquery.stand_in import BigQueryStandIn
 from local.cloud_storage import CloudStorageServer
+from local.layout import REPOSITORY
 from local.postgres import PostgresServer, home_of
+from local.processes import guard, unguard
+from local.stack import Stack
 
 PROJECT = "etl-test"
+BIGQUERY_LOCATION = "EU"
 
 
 def fresh_name(kind: str, separator: str = "_") -> str:
@@ -152,3 +158,74 @@ def storage_client(gcs_server: CloudStorageServer) -> Iterator[storage.Client]:
 def gcs_bucket(storage_client: storage.Client) -> storage.Bucket:
     """An empty bucket of one's own (google-cloud-storage's Bucket)."""
     return storage_client.create_bucket(fresh_name("test", "-"))
+
+
+@dataclass
+class Warehouse:
+    """A BigQuery dataset of one test."""
+
+    server: BigQueryStandIn
+    client: Any
+    """google-cloud-bigquery's client."""
+    dataset: str
+
+    @property
+    def faults(self) -> Any:
+        """Injects faults into the server; cleared after the test."""
+        return self.server.faults
+
+    @property
+    def url(self) -> str:
+        """What ``BIGQUERY_EMULATOR_HOST`` would say."""
+        return self.server.url
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query; ``{dataset}`` in it stands for the dataset."""
+        result = self.client.query_and_wait(sql.replace("{dataset}", self.dataset))
+        return [tuple(row.values()) for row in result]
+
+
+@pytest.fixture(scope="session")
+def bigquery_server(server_dir: Path, gcs_endpoint: str) -> Iterator[BigQueryStandIn]:
+    """local-bigquery behind its strict front, reading from the test's Cloud Storage."""
+    server = BigQueryStandIn.start(
+        server_dir / "bigquery",
+        PROJECT,
+        BIGQUERY_LOCATION,
+        gcs_endpoint,
+        REPOSITORY / environment_dir(),
+    )
+    group = server.process.popen.pid
+    guard(group)
+    yield server
+    server.stop()
+    unguard(group)
+
+
+@pytest.fixture
+def bigquery(bigquery_server: BigQueryStandIn) -> Iterator[Warehouse]:
+    """An empty dataset of one's own."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.bigquery import Client
+
+    client = Client(
+        project=PROJECT,
+        location=BIGQUERY_LOCATION,
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": bigquery_server.url},
+    )
+    dataset = fresh_name("test")
+    bigquery_server.create_dataset(dataset)
+    yield Warehouse(bigquery_server, client, dataset)
+    bigquery_server.faults.clear()
+    client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+    client.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="session")
+def stack(server_dir: Path, postgres_server: PostgresServer) -> Iterator[Stack]:
+    """The whole topology, its PostgreSQL being ``postgres_server``; its workflow waits a tenth as long."""
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    running = Stack.start(server_dir / "stack", environ=environ, sleep_factor=0.1, postgres=postgres_server)
+    yield running
+    running.stop()
