@@ -48,9 +48,11 @@ class Turns:
 
         return around
 
-    def run(self, actors: dict[str, Callable[[], Any]], order: Sequence[int], kill: dict[str, int]) -> None:
-        """Run all actors to their end. ``order`` picks among those that wait, cycling when it is used up;
-        ``kill`` says after how many of its calls an actor dies."""
+    def run(
+        self, actors: dict[str, Callable[[], Any]], order: Sequence[int | str], kill: dict[str, int]
+    ) -> None:
+        """Run all actors to their end. ``order`` picks among those that wait, by number or by name, cycling
+        when it is used up; ``kill`` says after how many of its calls an actor dies."""
         threads = []
         for name, body in actors.items():
             self._running.add(name)
@@ -66,7 +68,10 @@ class Turns:
                 if not self._running:
                     break
                 ready = sorted(set(self._waiting))
-                chosen = ready[(order[step % len(order)] if order else step) % len(ready)]
+                pick = order[step % len(order)] if order else step
+                chosen = ready[pick % len(ready)] if isinstance(pick, int) else pick
+                if chosen not in ready:
+                    chosen = ready[0]
                 step += 1
                 made[chosen] += 1
                 if chosen in kill and made[chosen] > kill[chosen]:
