@@ -63,4 +63,4 @@ run-function: setup  ## Serve one function: make run-function F=plan PORT=8080
 clean:  ## Stop the local topology, remove caches and local data; the environments stay
 	@if [ -x $(BIN)/etl-runner ] && [ -f .local/settings.env ]; then $(BIN)/etl-runner local down || true; fi
 	@find . -path ./.venv -prune -o -path ./.local -prune -o -name __pycache__ -type d -print | xargs -r rm -rf
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis dist benchmarks/out .local/data
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis dist benchmarks/out .local/data .local/demo-*

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, width=200)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when its library is loaded, by the first server
+    # A terminated demo cleans up like an interrupted one.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     folder = REPOSITORY / ".local"
     folder.mkdir(exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix="demo-", dir=folder))
@@ -39,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         agreed = _play(data, console, tamper=options.tamper, stay=options.stay)
     except EtlError as error:
         console.print(f"The demo failed: {error}", style="bold red", markup=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
     finally:
         remove_data(data / "postgres")
         if agreed or options.tamper:

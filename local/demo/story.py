@@ -94,7 +94,7 @@ class Story:
     def agree(self) -> bool:
         """Compare count and checksum of every table, show them, say what follows."""
         with self._step("Counts and checksums, each computed by its own database"):
-            sums = {table: self._sums(table) for table in data.TABLES}
+            sums = self._sums()
         self._console.print(_sums_table(sums))
         different = [table for table, (source, destination) in sums.items() if source != destination]
         rows = sum(source.rows for source, _ in sums.values())
@@ -110,7 +110,7 @@ class Story:
 
             def run(source_id: str) -> Ended:
                 execution = self._deployment.executions.start(source_id)
-                return follow(self._deployment, source_id, execution, watch, interval=0.2)
+                return follow(self._deployment, source_id, execution, watch)
 
             with ThreadPoolExecutor(len(data.TABLES)) as pool:
                 ended = dict(zip(data.TABLES, pool.map(run, data.TABLES), strict=True))
@@ -124,11 +124,16 @@ class Story:
             raise PermanentError("; ".join(failed))
         return ended
 
-    def _sums(self, table: str) -> tuple[Sum, Sum]:
-        with self._connected() as connection:
-            columns = columns_of(connection, table)
-            source = source_sum(connection, table, columns)
-        return source, destination_sum(self._bigquery, self._path(table), columns)
+    def _sums(self) -> dict[str, tuple[Sum, Sum]]:
+        """Both sides of every table; the two databases work at the same time."""
+        with self._connected() as connection, ThreadPoolExecutor(1) as pool:
+            columns = {table: columns_of(connection, table) for table in data.TABLES}
+            there = {
+                table: pool.submit(destination_sum, self._bigquery, self._path(table), columns[table])
+                for table in data.TABLES
+            }
+            here = {table: source_sum(connection, table, columns[table]) for table in data.TABLES}
+            return {table: (here[table], there[table].result()) for table in data.TABLES}
 
     def _path(self, table: str) -> str:
         settings = self._stack.settings

@@ -42,7 +42,7 @@ class Output:
 def page_console() -> Console:
     """For pages: as wide as the terminal, wide enough for any table where there is none."""
     console = Console(file=sys.stdout, highlight=False)
-    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=160)
+    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=200)
 
 
 def stderr_console() -> Console:

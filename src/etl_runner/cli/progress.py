@@ -77,11 +77,12 @@ class ProgressReader:
             CorruptStateError: the state document cannot.
         """
         run_id = self._progress.run_id
-        receipt = self._receipts.read(run_id)
         state = self._store.read()
         slot = state.slot if state.slot is not None and state.slot.run_id == run_id else None
-        if receipt is None and state.last is not None and state.last.run_id == run_id:
-            receipt = state.last.receipt
+        receipt: dict[str, Any] | None = None
+        if slot is None:  # over, or not open yet
+            over = state.last is not None and state.last.run_id == run_id
+            receipt = state.last.receipt if over and state.last else self._receipts.read(run_id)
         epoch = slot.epoch if slot else (receipt or {}).get("epoch", self._progress.epoch)
         if epoch is not None:
             self._look_at_staging(epoch)
