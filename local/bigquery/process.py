@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.bigquery.environment import executable, home
+from local.processes import free_port, guard, unguard
 
 _CORRECTIONS = Path(__file__).with_name("corrections.py")
 START_TIMEOUT_SECONDS = 60.0
@@ -22,17 +22,10 @@ class ServerDidNotStart(Exception):  # noqa: N818 - says what is the case
     """The server ended or stayed silent; the message names its log."""
 
 
-def free_port() -> int:
-    """A TCP port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class BigQueryProcess:
-    """A running local-bigquery. Started in a process group of its own, which :meth:`stop` ends."""
+    """A running local-bigquery. Started in a process group of its own, which ends with :meth:`stop`, and with
+    the process that started it however that one ends."""
 
     popen: subprocess.Popen[bytes]
     port: int
@@ -109,6 +102,7 @@ class BigQueryProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        guard(popen.pid)
         return cls(popen, port, grpc_port, log)
 
     def _wait_until_it_answers(self) -> bool:
@@ -137,11 +131,11 @@ class BigQueryProcess:
 
     def stop(self) -> None:
         """End the server and everything that it started; idempotent."""
-        if self.popen.poll() is not None:
-            return
-        os.killpg(self.popen.pid, signal.SIGTERM)
-        try:
-            self.popen.wait(_STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
+        if self.popen.poll() is None:
+            os.killpg(self.popen.pid, signal.SIGTERM)
+            try:
+                self.popen.wait(_STOP_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.popen.pid, signal.SIGKILL)
+                self.popen.wait()
+        unguard(self.popen.pid)
