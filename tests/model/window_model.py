@@ -57,6 +57,8 @@ class Snapshot(NamedTuple):
 
 NOTHING = -1_000
 """Below every cursor and every time."""
+NEVER = 1_000
+"""Above every time."""
 
 
 class Watermark(NamedTuple):
@@ -175,14 +177,14 @@ class WindowModel:
     def _run(self, state: State) -> Steps:
         """t0, oldest, horizon, read."""
         planning = state.planning
-        first, second = ("t0", "oldest") if self.has(Rule.T0_BEFORE_OLDEST) else ("oldest", "t0")
-        for name in (first, second):
-            if getattr(planning, name) is None:
-                value = state.now if name == "t0" else _oldest(state)
-                label = f"plan: {name} = {value}"
-                yield label, state._replace(planning=planning._replace(**{name: value}))
-                return
         if planning.following is None:
+            first, second = ("t0", "oldest") if self.has(Rule.T0_BEFORE_OLDEST) else ("oldest", "t0")
+            for name in (first, second):
+                if getattr(planning, name) is None:
+                    value = state.now if name == "t0" else _oldest(state)
+                    label = f"plan: {name} = {value}"
+                    yield label, state._replace(planning=planning._replace(**{name: value}))
+                    return
             following = self._fix(state)
             label = f"plan: high {following.high}, settled {following.settled}, X {following.horizon.xmin}"
             fixed = Planning(planning.run, following=following, replayed=state.commits)
@@ -250,7 +252,7 @@ class WindowModel:
         end = state
         for _ in range(2):  # one run after all cursors, and one that must find nothing
             late = len(self.scenario.late) - 1
-            end = end._replace(now=end.now + 10, planning=Planning(late, end.now + 10, end.now + 10))
+            end = end._replace(now=end.now + 10, planning=Planning(late, end.now + 10, NEVER))
             end = end._replace(planning=end.planning._replace(following=self._fix(end)))
             end = self._read(end, end.commits)
         for index, (count, writer) in enumerate(zip(end.loaded, state.writers, strict=True)):
@@ -261,6 +263,6 @@ class WindowModel:
 
 
 def _oldest(state: State) -> int:
-    """The start of the oldest transaction that is open; now, if there is none."""
+    """The start of the oldest transaction that is open."""
     starts = [writer.start for writer in state.writers if writer.at in ("begun", "written")]
-    return min([*starts, state.now])
+    return min(starts, default=NEVER)
