@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 from google.api_core.exceptions import PreconditionFailed
 from google.cloud import storage
+from google.pubsub_v1 import types
+
+from local.cloud_storage import CloudStorageServer
+from local.pubsub import PubSubServer
 
 pytestmark = pytest.mark.stack
 
@@ -102,3 +107,25 @@ def test_a_large_file_arrives_whole_in_chunks(gcs_bucket: storage.Bucket, tmp_pa
     blob = gcs_bucket.blob("large", chunk_size=1024 * 1024)
     blob.upload_from_filename(str(path), if_generation_match=0)
     assert gcs_bucket.blob("large").download_as_bytes() == path.read_bytes()
+
+
+def test_object_events_reach_a_topic(server_dir: Path) -> None:
+    pubsub = PubSubServer()
+    topic = pubsub.create_topic("p", "objects")
+    name = "projects/p/subscriptions/s"
+    pubsub.broker.create_subscription(types.Subscription(name=name, topic=topic))
+    server = CloudStorageServer.start(
+        server_dir / "gcs-events", project="p", events_topic="objects", pubsub_endpoint=pubsub.endpoint
+    )
+    try:
+        server.create_buckets(["inbox"])
+        server.create_buckets(["inbox"])
+        server.client().bucket("inbox").blob("a/b.csv").upload_from_string(b"x")
+        (received,) = pubsub.broker.take(name, lambda _: 10, timeout=20)
+        attributes = dict(received.message.attributes)
+        assert attributes["eventType"] == "OBJECT_FINALIZE"
+        assert (attributes["bucketId"], attributes["objectId"]) == ("inbox", "a/b.csv")
+        assert json.loads(received.message.data)["name"] == "a/b.csv"
+    finally:
+        server.stop()
+        pubsub.stop()

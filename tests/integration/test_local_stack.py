@@ -23,7 +23,7 @@ from local.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from local.stack import Stack
-    from tests.conftest import Warehouse
+    from tests.conftest import Database, Warehouse
 
 pytestmark = pytest.mark.stack
 
@@ -65,6 +65,24 @@ def test_a_run_of_an_unknown_source_fails_and_says_so(stack: Stack) -> None:
     ended = stack.run("no-such-source", timeout=120)
     assert ended.state == "FAILED"
     assert "no-such-source" in json.dumps(ended.error)
+
+
+def test_a_source_is_loaded_through_the_workflow(stack: Stack, postgres: Database) -> None:
+    postgres.execute(
+        "CREATE TABLE orders (id bigint PRIMARY KEY, at timestamptz NOT NULL);"
+        "INSERT INTO orders SELECT i, now() - interval '2 hours' + i * interval '1 second'"
+        " FROM generate_series(1, 100) i"
+    )
+    connection = {"source_type": "postgresql", "host": postgres.host, "port": postgres.port}
+    connection |= {"username": postgres.user, "password": postgres.password, "sslmode": "disable"}
+    stack.put_connection("stack-shop", connection | {"database": postgres.database})
+    source = {"source_type": "postgresql", "connection": "stack-shop", "source_table_name": "orders"}
+    source |= {"load_type": "transactional", "timestamp_column": "at", "dest_table_name": "stack_orders"}
+    stack.put_source("stack-orders", source)
+    first, second = stack.run("stack-orders"), stack.run("stack-orders")
+    assert (first.state, first.result["rows_loaded"]) == ("SUCCEEDED", 100), first
+    assert (second.state, second.result["rows_loaded"]) == ("SUCCEEDED", 0), second
+    assert (first.result["run_id"], first.result["epoch"]) == (first.execution, 1)
 
 
 def test_a_dataset_of_ones_own(bigquery: Warehouse) -> None:
