@@ -6,6 +6,7 @@ import typer
 
 from etl_runner.cli import exits, local
 from etl_runner.cli.plan import plan
+from etl_runner.cli.repair import reset, resolve
 from etl_runner.cli.run import run
 from etl_runner.cli.runs import runs
 from etl_runner.cli.status import status
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (validate, plan, run, status, runs):
+for command in (validate, plan, run, status, runs, resolve, reset):
     app.command()(command)
 app.add_typer(local.app, name="local")
 
