@@ -1,0 +1,1 @@
+"""What the extraction costs: ``python -m benchmarks``."""

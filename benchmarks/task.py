@@ -1,0 +1,98 @@
+"""A runner task over the measured table, with a folder in place of the staging bucket."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from benchmarks.server import table_of
+from etl_runner.commit.close import RunKey
+from etl_runner.config.parse import parse_source
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.config.secrets import EnvFileResolver
+from etl_runner.planning.plan import Plan
+from etl_runner.planning.planner import Planner
+from etl_runner.settings import Settings
+from etl_runner.sources.base import Source
+from etl_runner.sources.registry import build_source
+from etl_runner.state.document import State
+from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.objects import ObjectInfo
+
+PASSWORD = "BENCHMARK_PASSWORD"
+UNIT_ROWS = 50_000
+
+
+class FolderStore(MemoryObjectStore):
+    """Keeps shards as files, so that the measured memory is the task's own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def create_from_file(self, name: str, path: str, content_type: str) -> ObjectInfo:
+        del content_type
+        target = self._folder / name.replace("/", "_")
+        os.link(path, target)
+        return ObjectInfo(name, target.stat().st_size, 1)
+
+
+class NoTables:
+    """A dataset without tables."""
+
+    def get_table(self, path: str) -> dict[str, Any] | None:
+        """None: there is no such table."""
+        del path
+        return None
+
+    def dataset_location(self, path: str) -> str | None:
+        """Where the dataset is."""
+        del path
+        return "EU"
+
+
+def resolve(url: str, rows: int) -> ResolvedSource:
+    """The source document of the table with ``rows`` rows; the password is in the environment afterwards."""
+    parts = urlsplit(url)
+    os.environ[PASSWORD] = unquote(parts.password or "")
+    document = {
+        "source_type": "postgresql",
+        "source_table_name": table_of(rows),
+        "load_type": "transactional",
+        "incrementing_column": "id",
+        "dest_table_name": "orders",
+        "connection_params": {
+            "source_type": "postgresql",
+            "host": parts.hostname,
+            "port": parts.port,
+            "database": parts.path.lstrip("/"),
+            "username": unquote(parts.username or ""),
+            "password": {"env": PASSWORD},
+        },
+    }
+    return parse_source(document, name="sources/orders.yaml", source_id="orders").resolve()
+
+
+def open_source(resolved: ResolvedSource) -> Source:
+    """The source, as a worker builds it."""
+    return build_source(resolved, EnvFileResolver())
+
+
+def make_plan(resolved: ResolvedSource, slots: int) -> Plan:
+    """The plan of a first run, ``slots`` readers in one task."""
+    settings = Settings(
+        project="p",
+        location="EU",
+        bigquery_location="EU",
+        dataset="d",
+        config_bucket="config",
+        state_bucket="state",
+        staging_bucket="staging",
+        unit_rows=UNIT_ROWS,
+        max_tasks=1,
+        task_slots=slots,
+    )
+    planner = Planner(settings, NoTables(), open_source)
+    return planner.make_plan(resolved, RunKey("orders", "benchmark", 1), State())
