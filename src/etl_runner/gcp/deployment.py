@@ -55,7 +55,7 @@ class Deployment:
         """BigQuery jobs and tables."""
         from etl_runner.gcp.jobs import GcpBigQueryJobs
 
-        return GcpBigQueryJobs(clients.bigquery_client(self.settings))
+        return GcpBigQueryJobs(lambda: clients.bigquery_client(self.settings))
 
     @cached_property
     def secrets(self) -> SecretResolver:

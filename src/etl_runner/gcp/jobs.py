@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import (
@@ -18,6 +19,8 @@ from etl_runner.errors import JobRefused, RetryableError
 from etl_runner.gcp.faults import retryable, translated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.cloud import bigquery
 
 _REFUSALS = (BadRequest, Forbidden, NotFound, MethodNotAllowed)
@@ -26,8 +29,13 @@ _REFUSALS = (BadRequest, Forbidden, NotFound, MethodNotAllowed)
 class GcpBigQueryJobs:
     """Implements :class:`etl_runner.commit.jobs.BigQueryJobs`."""
 
-    def __init__(self, client: bigquery.Client) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], bigquery.Client]) -> None:
+        self._make_client = make_client
+
+    @cached_property
+    def _client(self) -> bigquery.Client:
+        # On first use: most calls of a function need no BigQuery, and none of its imports.
+        return self._make_client()
 
     def get(self, job_id: str, location: str) -> JobStatus | None:
         with translated(f"reading BigQuery job {job_id}"):
