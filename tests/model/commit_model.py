@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.model.commit_world import Faults, Job, Last, Process, Rule, Run, Scenario, Slot, Window, World, initial
+from tests.model.commit_world import (
+    Faults,
+    Job,
+    Last,
+    Process,
+    Rule,
+    Run,
+    Scenario,
+    Slot,
+    Window,
+    World,
+    initial,
+)
 from tests.model.explorer import Broken, drop, get, put
 
 RECOVERY_RUN = 99
@@ -64,7 +76,9 @@ class CommitModel:
         for index, process in enumerate(world.processes):
             if index and world.processes[index - 1] == process:
                 continue  # identical processes have identical futures
-            who = f"[run {process.run} e{process.epoch}" + (f" by {process.opener}]" if process.opener else "]")
+            who = f"[run {process.run} e{process.epoch}" + (
+                f" by {process.opener}]" if process.opener else "]"
+            )
             for label, following in self._handlers[process.at](world, process):
                 yield f"{label} {who}", following
         yield from self._environment(world)
@@ -101,7 +115,7 @@ class CommitModel:
             if source is not None:
                 done = self._effect(world, run, job, source)
                 yield f"{what} done", done._replace(jobs=put(done.jobs, name, job._replace(state="done")))
-                if faults.mismatch and self._is_last(job.step):
+                if faults.mismatch and (self._is_last(job.step) or self.scenario.load_mismatch_closes):
                     fewer = faults._replace(mismatch=faults.mismatch - 1)
                     other = put(done.jobs, name, job._replace(state="mismatch"))
                     yield f"{what} done, other rows than expected", done._replace(jobs=other, faults=fewer)
@@ -126,9 +140,7 @@ class CommitModel:
             return world._replace(staging=put(world.staging, self._staging_table(run), rows))
         if rows.high < world.version:
             raise Broken(f"an older replace ({rows.high}) went over a newer one ({world.version})")
-        counts = tuple(
-            count + (rows.low <= index < rows.high) for index, count in enumerate(world.rows)
-        )
+        counts = tuple(count + (rows.low <= index < rows.high) for index, count in enumerate(world.rows))
         epoch = run[1] or world.epoch
         return world._replace(rows=counts, version=rows.high, published=world.published | {(run[0], epoch)})
 
@@ -217,7 +229,11 @@ class CommitModel:
         """Create-only; who finds it there uses it."""
         run = self._run(me)
         rows = get(world.records, run) or me.rows
-        at = "claim_commit" if self.has(Rule.RECORD_FIRST) and self.has(Rule.CLAIM_BEFORE_SUBMIT) else "submit_job"
+        at = (
+            "claim_commit"
+            if self.has(Rule.RECORD_FIRST) and self.has(Rule.CLAIM_BEFORE_SUBMIT)
+            else "submit_job"
+        )
         after = world._replace(records=put(world.records, run, rows))
         yield f"write_record: {rows}", self._become(after, me, me._replace(at=at, rows=rows))
 
@@ -289,7 +305,7 @@ class CommitModel:
         if job.kind == "tombstone" and self.has(Rule.ADOPT_CHECKS_JOB):
             choices = ["close_failed"]
             what = f"await_job: n={me.n} is a tombstone"
-        elif job.state == "mismatch" and not self.has(Rule.DONE_ADVANCES):
+        elif job.state == "mismatch" and not (self.has(Rule.DONE_ADVANCES) and self._is_last(me.step)):
             choices = ["close_failed"]
         elif job.state in ("done", "mismatch"):
             if job.step != me.step:
@@ -420,7 +436,9 @@ class CommitModel:
         for run, receipt in world.receipts:
             visible = (run, receipt.epoch) in world.published
             if visible != (receipt.outcome == "ok"):
-                raise Broken(f"receipt of run {run} says {receipt.outcome}, its rows are {'in' if visible else 'out'}")
+                raise Broken(
+                    f"receipt of run {run} says {receipt.outcome}, its rows are {'in' if visible else 'out'}"
+                )
 
     def _judge_end(self, world: World) -> None:
         if world.slot is not None:

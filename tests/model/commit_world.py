@@ -33,7 +33,9 @@ class Rule(Enum):
 
     WRITE_MISSING_RECEIPT = "open_run writes the receipt of `last` first if it is missing"
     JOIN_RUN = "a run id that slot, last or a receipt carries joins or gets its receipt, it never opens again"
-    RECEIPT_AFTER_STATE = "the receipt is looked for after the state was read on whose generation the swap acts"
+    RECEIPT_AFTER_STATE = (
+        "the receipt is looked for after the state was read on whose generation the swap acts"
+    )
     EPOCH_IN_NAMES = "every job id and object name bears the epoch, which grows with each taking of the slot"
     ABANDON_BY_OWN_CAS = "an expired extracting run is abandoned by one swap and the slot taken by another"
     ROLL_FORWARD = "a committing run is never abandoned, it is rolled forward"
@@ -164,6 +166,8 @@ class Scenario(NamedTuple):
     steps: int = 1
     attempts: int = 2
     """The largest n of one step."""
+    load_mismatch_closes: bool = False
+    """Other rows than expected in the staging table close the run as failed: nothing is visible yet."""
 
 
 def initial(scenario: Scenario) -> World:

@@ -171,7 +171,9 @@ class WindowModel:
             in_time = state.now < writer.cursor + min(self.scenario.late)
             promised = in_time or writer.cursor >= writer.start
             commits = state.commits + 1 if self.scenario.replica else 0
-            ended = Writer("committed", cursor=writer.cursor, xid=writer.xid, position=commits, promised=promised)
+            ended = Writer(
+                "committed", cursor=writer.cursor, xid=writer.xid, position=commits, promised=promised
+            )
             yield f"{who}: commits", state._replace(writers=become(ended), commits=commits)
 
     def _run(self, state: State) -> Steps:
