@@ -177,7 +177,8 @@ def connect(target: Target) -> Control:
                 where.user,
                 host=where.host,
                 database=where.database,
-                password=password,
+                # Without one the driver breaks when the server asks; an empty one is refused by name.
+                password=password or "",
                 application_name=target.application,
                 sock=sock,
                 ssl_context=False,
@@ -201,12 +202,12 @@ def connect(target: Target) -> Control:
             connection = attempt(encrypted=mode != "disable")
     except pg8000.exceptions.DatabaseError as error:
         code, message = code_and_message(error)
+        if code == "28P01" and password is None:
+            raise PermanentError(f"{where}: the server asks for a password, and none is configured") from None
         raise server_error(code, message, where, "connecting") from None
     except pg8000.exceptions.InterfaceError as error:
         if isinstance(error.__cause__, OSError):
             raise unreachable(error.__cause__, where, target.connection.connect_timeout_seconds) from None
-        if "password" in str(error):
-            raise PermanentError(f"{where}: the server asks for a password, and none is configured") from None
         raise RetryableError(f"{where}: the connection ended while it was opened") from None
     except OSError as error:
         raise unreachable(error, where, target.connection.connect_timeout_seconds) from None
@@ -313,6 +314,7 @@ class Bulk:
             RetryableError, PermanentError: see :mod:`~etl_runner.sources.postgres.diagnose`.
         """
         import adbc_driver_manager
+        from adbc_driver_manager._reader import AdbcRecordBatchReader
 
         where = self._target.where
         with diagnosed(adbc_driver_manager.Error, where, doing), self._opened().cursor() as cursor:
@@ -324,9 +326,13 @@ class Bulk:
                     **{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
                 )
                 cursor.execute(sql)
-                reader = cursor.fetch_record_batch()
-                yield from reader
-                reader.close()
+                # This reader, unlike fetch_record_batch()'s, tells the server's errors with their SQLSTATE.
+                handle = cursor.fetch_arrow()
+                reader = AdbcRecordBatchReader._import_from_c(handle.address)
+                try:
+                    yield from reader
+                finally:
+                    reader.close()
             finally:
                 self._rollback(cursor)
 

@@ -138,12 +138,18 @@ def _up_to_the_last(
     """Add the greatest value there is, which an index tells at once: statistics age, keys grow."""
     scale = SCALES.get(column.type.name)
     name = identifier(column.name)
-    last = control.value(
-        f"SELECT max({name})::text FROM {relation.sql}" if scale else "SELECT NULL::text",
+    if scale is None:
+        return edges
+    rows = control.rows(
+        # Not max(), which uuid does not have everywhere; this is the same step to the index's end. The
+        # qualified name is the column: a bare one in ORDER BY would be the text that is selected.
+        f"SELECT t.{name}::text AS spelled FROM {relation.sql} AS t"
+        f" WHERE t.{name} IS NOT NULL ORDER BY t.{name} DESC LIMIT 1",
         f"reading the greatest {column.name}",
     )
-    if scale is None or last is None:
+    if not rows:
         return edges
+    last = rows[0][0]
     first, known, greatest = (scale.position(text) for text in (edges[0].value, edges[-1].value, last))
     if first is None or known is None or greatest is None or greatest <= known or known <= first:
         return edges
