@@ -151,7 +151,10 @@ class Finalizer:
         record = self._records.read(key.run_id, key.epoch)
         for table in record.drop_tables:
             self._jobs.delete_table(table)
-        for number, info in enumerate(self._staging.list(run_prefix(key.run_id, key.epoch))):
+        prefix = run_prefix(key.run_id, key.epoch)
+        for number, info in enumerate(self._staging.list(prefix)):
             if number == _MAX_CLEANED:
                 break
-            self._staging.delete(info.name)
+            # Rejected rows are nowhere else: they stay until the lifecycle rule takes them.
+            if not info.name.startswith(f"{prefix}rejects/"):
+                self._staging.delete(info.name)

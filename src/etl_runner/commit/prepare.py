@@ -45,6 +45,7 @@ def extracted_receipt(header: PlanHeader, state: State, manifests: Sequence[Mani
         **base_receipt(header, state),
         "rows_read": sum(manifest.read for manifest in manifests),
         "rejects": sum(manifest.rejects for manifest in manifests),
+        "rejects_objects": [manifest.rejects_object for manifest in manifests if manifest.rejects_object],
         "bytes": sum(manifest.bytes for manifest in manifests),
         "watermark_after": state.watermark if header.next_watermark is None else header.next_watermark,
     }

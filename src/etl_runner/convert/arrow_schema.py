@@ -29,7 +29,9 @@ _SIMPLE: dict[str, pa.DataType] = {
     "DATE": pa.date32(),
     "TIME": pa.time64("us"),
     "TIMESTAMP": pa.timestamp("us", tz="UTC"),
-    "DATETIME": pa.timestamp("us"),
+    # Staged as the instant of that wall clock in UTC, which a query turns back (commit/staging.py): a
+    # Parquet timestamp without a zone is no type that BigQuery's documentation loads.
+    "DATETIME": pa.timestamp("us", tz="UTC"),
     "JSON": pa.string(),
     "GEOGRAPHY": pa.string(),
     "INTERVAL": pa.string(),

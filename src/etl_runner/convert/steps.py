@@ -6,8 +6,9 @@ integers, ``1e400`` as infinity, 2 as true, the time of day dropped from a times
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +24,7 @@ Step = Callable[[pa.Array], pa.Array]
 _INTEGER_DIGITS = 19
 _ZONE = r"([zZ]|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _INTEGER = r"^[+-]?[0-9]+$"
+_FREE_TEXT = re.compile(r"(?i)(text|varchar|character|char|bpchar|name|string)\b(?!.*\[)")
 _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]
 
@@ -201,7 +203,11 @@ def _with_zone(array: pa.Array) -> pa.Array:
 def _datetime(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
     reason = "is not a date and time without a zone (YYYY-MM-DD HH:MM:SS, at most 6 decimals)"
     if _is_text(source) or pa.types.is_timestamp(source) or pa.types.is_date(source):
-        return Route(target, _cast_to(target), reason, before=_day_bounds(source), after=(_MICROS,))
+
+        def stage(array: pa.Array) -> pa.Array:
+            return pc.cast(pc.cast(array, pa.timestamp("us")), target)
+
+        return Route(target, stage, reason, before=_day_bounds(source), after=(_MICROS,))
     return None
 
 
@@ -228,6 +234,14 @@ def _string(source: pa.DataType, target: pa.DataType, source_type: str) -> Route
     if pa.types.is_date(source):
         return Route(target, _cast_to(target), "is not a date", before=_day_bounds(source))
     return _plain(target, f"cannot be written as text ({source})")
+
+
+def _json(source: pa.DataType, target: pa.DataType, source_type: str) -> Route | None:
+    found = _string(source, target, source_type)
+    if found is None or not _is_text(source) or not _FREE_TEXT.match(source_type):
+        return found
+    # Anything may stand in a text column; what a JSON type or the query itself wrote is JSON already.
+    return replace(found, before=(*found.before, (checks.valid_json, "is not JSON")))
 
 
 def _uuid_text(array: pa.Array) -> pa.Array:
@@ -263,7 +277,7 @@ _ROUTES: dict[str, Callable[[pa.DataType, pa.DataType, str], Route | None]] = {
     "TIMESTAMP": _timestamp,
     "DATETIME": _datetime,
     "STRING": _string,
-    "JSON": _string,
+    "JSON": _json,
     "GEOGRAPHY": _string,
     "INTERVAL": _string,
     "RANGE": _string,

@@ -5,6 +5,7 @@ A receipt is a JSON object::
     source_id, run_id, epoch, outcome (ok | failed | abandoned), reason, started, finished (RFC 3339)
     engine, engine_reason, disposition, window {column, low, high, late}, destination
     units, tasks, rows_read, rows_loaded, rejects, bytes, jobs [BigQuery job ids]
+    rejects_objects [objects of the staging bucket that hold the rejected rows]
     watermark_before, watermark_after, row_mismatch {expected, loaded} (only if there is one), notes
 """
 

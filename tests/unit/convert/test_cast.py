@@ -19,7 +19,7 @@ def column(name: str, kind: str, source_type: str = "text", **parts: object) -> 
 
 def test_rows_are_numbered_through_the_unit() -> None:
     converter = Converter([column("n", "INT64")], unit="u00003")
-    rejects = []
+    rejects: list[Reject] = []
     for values in (["1", "x"], [], ["3", "4"], ["y"]):
         batch = pa.record_batch({"n": pa.array(values, pa.string())})
         rejects += converter.convert(batch).rejects
@@ -197,7 +197,7 @@ def test_the_schema_is_known_before_the_first_batch() -> None:
             pa.field(
                 "o",
                 pa.struct(
-                    [pa.field("x", pa.time64("us")), pa.field("y", pa.timestamp("us"), nullable=False)]
+                    [pa.field("x", pa.time64("us")), pa.field("y", pa.timestamp("us", "UTC"), nullable=False)]
                 ),
             ),
             pa.field("g", pa.string()),
@@ -226,3 +226,22 @@ def test_a_struct_lacking_a_required_field_is_refused_at_once_and_null_in_it_by_
         Converter([PlannedColumn("c", "?", target)], unit="u").convert(
             pa.record_batch({"c": pa.array([{"b": 1}])})
         )
+
+
+def test_text_is_json_only_when_it_parses() -> None:
+    texts = [
+        '{"a": 1.10}',
+        "[1, 2]",
+        "7",
+        "9" * 5_000,
+        "{a: 1}",
+        "NaN",
+        "[Infinity]",
+        "",
+        "[" * 100_000,
+        None,
+    ]
+    converter = Converter([column("j", "JSON", "character varying(100)")], unit="u")
+    converted = converter.convert(pa.record_batch({"j": pa.array(texts, pa.string())}))
+    assert converted.batch.column(0).to_pylist() == [*texts[:4], None]
+    assert {reject.reason for reject in converted.rejects} == {"is not JSON"}

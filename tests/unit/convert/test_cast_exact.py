@@ -163,7 +163,10 @@ def test_days_outside_the_years_1_to_9999_are_refused(values: list[int | None]) 
 
     wanted = [expected(days) for days in values]
     assert convert(values, pa.date32(), field("DATE")) == wanted
-    midnights = [w if w in (None, REFUSED) else dt.datetime(w.year, w.month, w.day) for w in wanted]
+    # A DATETIME is staged as that wall clock in UTC.
+    midnights = [
+        w if w in (None, REFUSED) else dt.datetime(w.year, w.month, w.day, tzinfo=UTC) for w in wanted
+    ]
     assert convert(values, pa.date32(), field("DATETIME")) == midnights
 
 
@@ -207,7 +210,7 @@ def test_text_to_timestamp(values: list[tuple[dt.datetime, str, bool]]) -> None:
         sign = -1 if offset.startswith("-") else 1
         expected.append((moment - sign * shift).replace(tzinfo=UTC))
     assert convert(list(texts), pa.string(), field("TIMESTAMP")) == expected
-    naive = [REFUSED if offset else moment for moment, offset, _ in values]
+    naive = [REFUSED if offset else moment.replace(tzinfo=UTC) for moment, offset, _ in values]
     assert convert(list(texts), pa.string(), field("DATETIME")) == naive
 
 
