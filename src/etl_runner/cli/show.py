@@ -63,8 +63,8 @@ def watermark(value: dict[str, Any] | None) -> str:
     """A watermark in one line: each part that says something."""
     if not value:
         return ""
-    if isinstance(value.get("high"), str):
-        return str(value["high"])
+    if isinstance(value.get("value"), str):
+        return str(value["value"])  # the cursor; the rest is the source's own
     parts = [
         f"{key}={item}" for key, item in value.items() if item is not None and not isinstance(item, dict)
     ]

@@ -43,7 +43,7 @@ RECEIPT: dict[str, Any] = {
     "bytes": 1048576,
     "jobs": ["etl_orders_1_r1_1"],
     "destination": "p.d.orders",
-    "watermark_after": {"high": "2026-01-02 03:04:05+00"},
+    "watermark_after": {"value": "2026-01-02 03:04:05+00", "xid": "771"},
 }
 
 

@@ -20,6 +20,8 @@ COMMANDS = [
     ["run"],
     ["status"],
     ["runs"],
+    ["resolve"],
+    ["reset"],
     ["local", "up"],
     ["local", "down"],
     ["local", "status"],
