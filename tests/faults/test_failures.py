@@ -165,6 +165,24 @@ def test_the_failure_path_closes_an_extracting_run_and_says_why() -> None:
     world.check()
 
 
+def test_a_run_id_of_another_source_is_refused() -> None:
+    world = _loaded()
+    process = world.process()
+    opened = process.opener.open_run("shared")
+    assert isinstance(opened, Opened)
+    uri = process.plans.write_plan(opened.key).plan_uri.removeprefix("gs://staging/")
+    theirs = world.staging.read(uri)
+    assert theirs is not None
+    data = theirs.data.replace(f'"source_id":"{SOURCE}"'.encode(), b'"source_id":"other"')
+    world.staging.replace(uri, data, theirs.generation)
+    with pytest.raises(PermanentError, match="is that of a run of source other"):
+        process.plans.write_plan(opened.key)
+    done = process.finalize(opened.key)
+    assert done.outcome == "failed"
+    process.run("own")
+    world.check()
+
+
 def test_a_held_slot_is_named_and_writes_no_receipt() -> None:
     world = _loaded()
     process = world.process()

@@ -135,7 +135,9 @@ class Finalizer:
 
     def _read_plan(self, key: RunKey) -> Plan | None:
         stored = self._staging.read(f"{run_prefix(key.run_id, key.epoch)}plan.jsonl")
-        return None if stored is None else Plan.from_jsonl(stored.data)
+        plan = None if stored is None else Plan.from_jsonl(stored.data)
+        # Run ids are the workflow's and unique; one given by hand may be another source's as well.
+        return plan if plan is not None and plan.header.source_id == key.source_id else None
 
     def _reason(self, plan: Plan | None, failure: Failure) -> str:
         """The most telling account: what the units themselves said, else the workflow's error."""

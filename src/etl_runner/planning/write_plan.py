@@ -78,6 +78,11 @@ class PlanWriter:
         else:
             plan = Plan.from_jsonl(stored.data)
         header = plan.header
+        if header.source_id != key.source_id:
+            raise PermanentError(
+                f"run id {key.run_id} is that of a run of source {header.source_id}; start the run of source "
+                f"{key.source_id} with an id of its own"
+            )
         limit = math.ceil(time_limit(header.estimated_rows, header.tasks).total_seconds())
         self._renew(key, state.slot.deadline if state.slot else "")
         return PlanStep(header.engine, self._staging.uri(name), header.units, header.tasks, limit)
