@@ -89,7 +89,9 @@ class World:
         self.deployment.staging.create(name, self.plan.to_jsonl())
         self.plan_uri = self.deployment.staging.uri(name)
 
-    def start(self, index: int = 0, count: int = 1, **environ: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, index: int = 0, count: int = 1, environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start one task of the job."""
         task = {
             "ETL_PLAN_URI": self.plan_uri,
@@ -98,12 +100,14 @@ class World:
             "CLOUD_RUN_TASK_ATTEMPT": "0",
         }
         return subprocess.Popen(
-            [sys.executable, JOB], env={**self.environ, **task, **environ}, stdout=subprocess.PIPE
+            [sys.executable, JOB], env={**self.environ, **task, **(environ or {})}, stdout=subprocess.PIPE
         )
 
-    def run(self, index: int = 0, count: int = 1, **environ: str) -> tuple[int, list[dict[str, Any]]]:
+    def run(
+        self, index: int = 0, count: int = 1, environ: Mapping[str, str] | None = None
+    ) -> tuple[int, list[dict[str, Any]]]:
         """Run one task to its end: exit code and log lines."""
-        process = self.start(index, count, **environ)
+        process = self.start(index, count, environ)
         output, _ = process.communicate(timeout=240)
         return process.returncode, [json.loads(line) for line in output.splitlines()]
 
@@ -211,7 +215,7 @@ def test_tasks_share_the_plan_and_a_repeated_one_reads_nothing(world: World) -> 
     assert [world.run(index, 2)[0] for index in range(2)] == [entry.DONE, entry.DONE]
     assert sorted(row["id"] for row in world.rows()) == list(range(1, 5001))
     before = world.manifests()
-    code, lines = world.run(**{PASSWORD: "not needed any more"})
+    code, lines = world.run(environ={PASSWORD: "not needed any more"})
     assert (code, lines[-1]["skipped"]) == (entry.DONE, len(world.plan.units))
     assert world.manifests() == before
 
@@ -309,7 +313,7 @@ def test_bad_rows_become_rejects_and_the_rest_is_kept(world: World) -> None:
 
 
 def outcome(world: World, **environ: str) -> tuple[int, str]:
-    code, lines = world.run(**environ)
+    code, lines = world.run(environ=environ)
     return code, str(lines[-1]["message"])
 
 
@@ -339,7 +343,7 @@ def test_what_is_wrong_with_the_job_is_one_message(
 ) -> None:
     world.database.execute("CREATE TABLE t AS SELECT 1 AS id")
     world.open_run(source_table_name="t")
-    found, lines = world.run(**environ)
+    found, lines = world.run(environ=environ)
     assert found == code
     assert [line["severity"] for line in lines] == ["ERROR"]
     assert "wrong-secret-word" not in json.dumps(lines)

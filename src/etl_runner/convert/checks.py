@@ -7,6 +7,7 @@ cheap case.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -101,6 +102,26 @@ def valid_utf8(source: pa.Array, _: pa.Array) -> Mask | None:
         bad = [not _decodes(value) for value in source.cast(pa.binary())]
         return any_true(pa.array(bad, pa.bool_()))
     return None
+
+
+def valid_json(source: pa.Array, _: pa.Array) -> Mask | None:
+    """Source texts are JSON (RFC 8259: no NaN, no infinity). Costs a Python object a value."""
+    return any_true(pa.array([not _is_json(text) for text in source.to_pylist()], pa.bool_()))
+
+
+def _is_json(text: str | None) -> bool:
+    if text is None:
+        return True
+    try:
+        # Digits stay digits: Python refuses to make integers of very many.
+        json.loads(text, parse_constant=_refuse, parse_int=len)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _decodes(value: Any) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from etl_runner.convert import checks
 from etl_runner.convert.arrow_schema import value_type
+from etl_runner.convert.decimals import parse_decimals
 from etl_runner.convert.fields import BqField
 from etl_runner.convert.json_text import interval_text, json_text
 
@@ -100,7 +101,9 @@ def _float64(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
 def _decimal(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
     whole = target.precision - target.scale
     reason = f"is not a number of at most {whole} digits before and {target.scale} after the point"
-    if _is_text(source) or pa.types.is_decimal(source):
+    if _is_text(source):
+        return Route(target, lambda array: parse_decimals(array, target), reason)
+    if pa.types.is_decimal(source):
         return _plain(target, reason)
     if pa.types.is_integer(source):
         # Arrow wants room for the widest integer first; the second cast checks the values.
@@ -110,7 +113,7 @@ def _decimal(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
         # The shortest text that denotes the same float, never the binary expansion.
         return Route(
             target,
-            lambda array: pc.cast(pc.cast(array, pa.string()), target),
+            lambda array: parse_decimals(pc.cast(array, pa.string()), target),
             reason,
             before=((checks.finite, "is not a finite number"),),
         )
@@ -203,11 +206,15 @@ def _with_zone(array: pa.Array) -> pa.Array:
 def _datetime(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
     reason = "is not a date and time without a zone (YYYY-MM-DD HH:MM:SS, at most 6 decimals)"
     if _is_text(source) or pa.types.is_timestamp(source) or pa.types.is_date(source):
-
-        def stage(array: pa.Array) -> pa.Array:
-            return pc.cast(pc.cast(array, pa.timestamp("us")), target)
-
-        return Route(target, stage, reason, before=_day_bounds(source), after=(_MICROS,))
+        # By way of a wall clock: text that names a zone is refused, an instant is shown in UTC.
+        naive = pa.timestamp("us")
+        return Route(
+            target,
+            lambda array: pc.cast(pc.cast(array, naive), target),
+            reason,
+            before=_day_bounds(source),
+            after=(_MICROS,),
+        )
     return None
 
 

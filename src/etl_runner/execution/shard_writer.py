@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etl_runner.errors import EtlError, ObjectExists
+from etl_runner.errors import EtlError, ObjectExists, RetryableError
 from etl_runner.execution.manifest import Shard
 from etl_runner.state.objects import ObjectStore
 
@@ -98,7 +98,7 @@ class ShardWriter:
         """Hand a batch over; waits while the writer is behind.
 
         Raises:
-            RetryableError, PermanentError, OSError: the writer has failed.
+            RetryableError, PermanentError: the writer has failed.
         """
         if self._writing is None:
             self._writing = self._executor.submit(self._run)
@@ -108,7 +108,7 @@ class ShardWriter:
         """Write what is left, upload the last shard and return all of them, in order.
 
         Raises:
-            RetryableError, PermanentError, OSError: the writer has failed.
+            RetryableError, PermanentError: the writer has failed.
         """
         if self._writing is not None:
             self._put(self._writing, None)
@@ -159,6 +159,12 @@ class ShardWriter:
             if not self._cancelled.is_set():
                 self._flush()
                 self._close_shard()
+        except OSError as error:
+            # Another attempt starts with an empty folder, perhaps on another machine.
+            raise RetryableError(
+                f"a shard could not be written to {self._workdir}: {error.strerror or error}; it needs room "
+                f"for one shard of {self._options.shard_bytes >> 20} MiB for each unit read at a time"
+            ) from error
         finally:
             if self._open is not None:
                 self._open.discard()
@@ -244,8 +250,11 @@ class _OpenShard:
         return self._rows, size
 
     def discard(self) -> None:
-        """Close and remove the file."""
-        self._file.close()
+        """Close and remove the file, in whatever state it is."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
 

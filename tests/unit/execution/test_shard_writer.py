@@ -134,3 +134,13 @@ def test_dictionaries_only_where_values_repeat() -> None:
         }
     )
     assert repeating_columns(table) == ["state", "tags.list.element", "empty"]
+
+
+def test_a_folder_without_room_says_so_and_may_be_tried_again(tmp_path: Path) -> None:
+    missing = tmp_path / "gone"
+    with (
+        pytest.raises(RetryableError, match=r"could not be written to .*gone"),
+        ShardWriter(MemoryObjectStore(), shard_object, SCHEMA, missing) as writer,
+    ):
+        writer.write(batch(0, 10))
+        writer.finish()

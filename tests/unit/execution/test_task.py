@@ -36,7 +36,7 @@ def test_tasks_share_the_units_out(count: int) -> None:
 
 def test_slots_read_at_the_same_time_over_one_session() -> None:
     together = threading.Barrier(2, timeout=10)
-    source = FakeSource(lambda unit, number: together.wait() if number == 0 else None)  # type: ignore[arg-type,return-value]
+    source = FakeSource(lambda unit, number: together.wait() if number == 0 else None)  # type: ignore[arg-type]
     store = stored(make_plan(4))
     summary = run_task(store, PLAN_NAME, 0, 1, lambda _: source, slots=2, options=QUICK)
     assert (summary.done, summary.rows, summary.remaining) == (4, 40, 0)

@@ -16,6 +16,7 @@ from etl_runner.convert.fields import BqField
 from etl_runner.errors import RetryableError
 from etl_runner.execution.manifest import Manifest
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
+from etl_runner.sources.base import Description, Extract, PlanRequest, SourceColumn
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.objects import ObjectInfo, StoredObject
 
@@ -94,6 +95,15 @@ class FakeSource:
         for number, batch in enumerate(self.batches(unit)):
             self.trouble(unit, number)
             yield batch
+
+    def describe(self) -> Description:
+        raise AssertionError("planning is over")
+
+    def expression(self, column: SourceColumn, destination: BqField) -> str | None:
+        raise AssertionError("planning is over")
+
+    def plan(self, request: PlanRequest) -> Extract:
+        raise AssertionError("planning is over")
 
     @contextmanager
     def reader(self) -> Iterator[FakeSource]:

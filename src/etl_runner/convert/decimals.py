@@ -1,0 +1,52 @@
+"""Text to decimals, exactly.
+
+Arrow parses plain digits fast and right. Exponents and very long texts it may turn into another number
+without a word (``1234e33`` as ``decimal128(38, 9)``; a one and 300 zeros becomes 0), so those few go through
+Python's decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SAFE_LENGTH = 80
+"""A sign, a point and the 76 digits of the widest decimal fit; longer texts are parsed by Python."""
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?", re.ASCII)
+
+
+def parse_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """The texts as decimals of type ``target``.
+
+    Raises:
+        pyarrow.ArrowInvalid: a text is not a number, or has more digits than ``target`` holds.
+    """
+    longest = pc.max(pc.binary_length(array)).as_py() or 0
+    odd = pc.match_substring(array, "e", ignore_case=True)
+    if longest > _SAFE_LENGTH:
+        odd = pc.or_(odd, pc.greater(pc.binary_length(array), _SAFE_LENGTH))
+    if pc.any(odd).as_py():
+        plain = [_plain(text, target) for text in pc.filter(array, odd).to_pylist()]
+        array = pc.replace_with_mask(array, pc.fill_null(odd, False), pa.array(plain, pa.string()))
+    return pc.cast(array, target)
+
+
+def _plain(text: str, target: pa.DataType) -> str:
+    """The same number without an exponent and without zeros that say nothing."""
+    if _NUMBER.fullmatch(text) is None:
+        raise pa.ArrowInvalid("not a number")
+    sign, digits, exponent = Decimal(text).as_tuple()
+    assert isinstance(exponent, int)  # noqa: S101 - the pattern lets no NaN and no infinity through
+    significant = list(digits)
+    while significant and significant[-1] == 0:
+        significant.pop()
+        exponent += 1
+    if not any(significant):
+        return "0"
+    number = Decimal((sign, tuple(significant), exponent))
+    if exponent < -target.scale or number.adjusted() >= target.precision - target.scale:
+        raise pa.ArrowInvalid("too many digits")
+    return format(number, "f")
