@@ -1,7 +1,7 @@
 """Explore the protocols' models: ``python -m tests.model [--large] [--without RULE] [--model NAME]``.
 
-``--large`` explores the larger bounds as well (minutes), ``--without commit.BURN_JOB_ID`` removes one rule and
-prints the shortest way to the property that breaks, ``--rules`` lists the rules.
+``--large`` explores the larger bounds as well (minutes), ``--without commit.BURN_JOB_ID`` removes one rule
+and prints the shortest way to the property that breaks, ``--rules`` lists the rules.
 """
 
 from __future__ import annotations

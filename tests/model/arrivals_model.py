@@ -1,6 +1,6 @@
 """Object events, the slot and the ledger: every object is loaded once, and soon.
 
-What is abstracted, and why that is fair: extract and commit of a batch are one step with its ``advance``,
+What is abstracted, and why that is fair: extract and commit of a batch are one step with ``advance``,
 because the commit protocol's own model shows that they have the effect of one; what stays is the swap that
 can lose its slot. A redelivery after a crash is the bus's promise. Without ``sweep`` the model asks for
 promptness: no death from taking the slot on, no expiry, and nothing may be left over once all is quiet.
@@ -52,7 +52,7 @@ class State(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """Objects, handlers alive at once, duplicate deliveries, crashes; with the sweep, or prompt without it."""
+    """Objects, handlers alive at once, duplicate deliveries, crashes; with the sweep, or prompt without."""
 
     name: str
     objects: int = 2

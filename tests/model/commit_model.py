@@ -100,9 +100,9 @@ class CommitModel:
             yield "workflow: takes its failure branch", self._spawn(world._replace(faults=fewer), one)
         if faults.lost_receipt:
             fewer = faults._replace(lost_receipt=faults.lost_receipt - 1)
-            for run, _ in world.receipts:
-                left = drop(world.receipts, run)
-                yield f"operator: deletes receipt of run {run}", world._replace(receipts=left, faults=fewer)
+            for of, _ in world.receipts:
+                forgotten = world._replace(receipts=drop(world.receipts, of), faults=fewer)
+                yield f"operator: deletes receipt of run {of}", forgotten
 
     def _bigquery(self, world: World) -> Steps:
         faults = world.faults

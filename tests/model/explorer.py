@@ -17,7 +17,7 @@ T = TypeVar("T", bound=Hashable)
 S_co = TypeVar("S_co", bound=Hashable, covariant=True)
 
 
-class Broken(Exception):  # noqa: N818 - the finding that a model is run for, not a failure of the code
+class Broken(Exception):
     """A property does not hold: raised by a model's step or check with a sentence that says which."""
 
 

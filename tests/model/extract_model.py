@@ -108,7 +108,8 @@ class ExtractModel:
         if not self.has(Rule.SHARDS_BEFORE_MANIFEST):
             order = ("write_manifest", "write_shards")
         after = {"read_unit": order[0], order[0]: order[1]}
-        then = (me._replace(at=after[me.at]),) if me.at in after else ()
+        goes_on = me._replace(at=after[me.at]) if me.at in after else None
+        then = (goes_on,) if goes_on else ()
         if me.at == "fix_window":
             fixed = me._replace(at="write_plan", plan=state.source)
             yield f"planner {me.attempt}: window {state.source}", state, (fixed,)
@@ -119,7 +120,7 @@ class ExtractModel:
             yield f"write_plan: planner {me.attempt}, window {plan}", state._replace(plan=plan), units
         elif me.at == "read_unit":
             plan = state.plan or 0
-            read = then[0]._replace(plan=plan, version=state.source)
+            read = me._replace(at=order[0], plan=plan, version=state.source)
             yield f"read_unit: {who} reads window {plan}, version {state.source}", state, (read,)
         elif me.at == "write_shards":
             shards = put(state.shards, (me.unit, token), content)

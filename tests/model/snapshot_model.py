@@ -1,9 +1,9 @@
 """A plan whose units are read in one exported snapshot: two attempts at the task never mix.
 
 Each attempt opens a snapshot under a token, writes every unit's manifest under that token, and then names
-the token in the create-only ``snapshot.json``. What is abstracted, and why that is fair: a manifest stands for
-its shards (extract_model); a snapshot is the source's version at the moment it was opened. The first attempt may
-die anywhere or be a zombie that goes on beside the second; the second one lives.
+the token in the create-only ``snapshot.json``. What is abstracted, and why that is fair: a manifest stands
+for its shards (extract_model); a snapshot is the source's version at the moment it was opened. The first
+attempt may die anywhere or be a zombie that goes on beside the second; the second one lives.
 """
 
 from __future__ import annotations

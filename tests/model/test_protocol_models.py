@@ -11,7 +11,7 @@ from tests.model.explorer import explore
 from tests.model.scenarios import ARRIVALS, COMMIT, DEADLINE, EXTRACT, SNAPSHOT, SUBJECTS, WINDOW, Subject
 
 
-def scenarios_of(subject: Subject) -> Any:
+def scenarios_of(subject: Subject) -> pytest.MarkDecorator:
     """One test a scenario of the suite's bounds."""
     return pytest.mark.parametrize("scenario", subject.small, ids=lambda scenario: scenario.name)
 

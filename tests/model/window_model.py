@@ -9,15 +9,15 @@ three values from run to run: ``high``, ``settled`` and X. With ``late`` the sou
     a version with cursor c and transaction id x belongs to the run when
     settled < c <= high'  and  (c > high or x >= X)  and  (x < X' or c <= settled')
 
-What is abstracted, and why that is fair: a tick is the clock's smallest unit, and anything can happen within
-one in any order, so equal timestamps are covered. Each transaction writes one row version; an update is a
-further version with a cursor of its own and a version that is dead before it is read needs no loading, so
+What is abstracted, and why that is fair: a tick is the clock's smallest unit, and anything can happen
+within one in any order, so equal timestamps are covered. Each transaction writes one row version; an update
+is a further version with a cursor of its own and a version that is dead before it is read needs no loading, so
 updates add nothing. Units of one run read at different moments, but each version is in one unit, so one read
-at any later moment covers all. Rolled-back transactions load nothing and only hold horizons back, as open ones
-do. Transaction ids do not wrap here; the arithmetic of the wrap has tests of its own.
+at any later moment covers all. Rolled-back transactions load nothing and only hold horizons back, as open
+ones do. Transaction ids do not wrap here; the arithmetic of the wrap has tests of its own.
 
 The promise: a version is loaded at most once, and exactly once if its cursor is not before its
-transaction's start (``now()``, ``clock_timestamp()``, the future) or it commits within ``late`` of its cursor.
+transaction's start (``now()``, ``clock_timestamp()``, the future) or it commits within ``late`` of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rule(Enum):
 
 
 class Snapshot(NamedTuple):
-    """``pg_current_snapshot()``: every id below ``xmin`` has ended, ``open`` are the top-level ids that have not."""
+    """``pg_current_snapshot()``: all ids below ``xmin`` have ended, the top ids in ``open`` have not."""
 
     xmin: int = 0
     xmax: int = 0
@@ -108,7 +108,7 @@ class State(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """``late`` of each run, how each writer sets its cursor (start, write, past, future), savepoints, replica."""
+    """``late`` of each run; each writer's way to set its cursor (start, write, past, future); the server."""
 
     name: str
     late: tuple[int, ...]
@@ -185,7 +185,8 @@ class WindowModel:
                 if getattr(planning, name) is None:
                     value = state.now if name == "t0" else _oldest(state)
                     label = f"plan: {name} = {value}"
-                    yield label, state._replace(planning=planning._replace(**{name: value}))
+                    fixed = planning._replace(t0=value) if name == "t0" else planning._replace(oldest=value)
+                    yield label, state._replace(planning=fixed)
                     return
             following = self._fix(state)
             label = f"plan: high {following.high}, settled {following.settled}, X {following.horizon.xmin}"
