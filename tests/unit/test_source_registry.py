@@ -1,0 +1,38 @@
+"""From configuration to source."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl_runner.config.parse import parse_source
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.config.secrets import EnvFileResolver
+from etl_runner.errors import PermanentError
+from etl_runner.sources.postgres.source import PostgresSource
+from etl_runner.sources.registry import build_source
+
+
+def resolved(source_type: str, connection: dict[str, object]) -> ResolvedSource:
+    document = {
+        "source_type": source_type,
+        "load_type": "catalog",
+        "dest_table_name": "orders",
+        "connection_params": {"source_type": source_type, **connection},
+    }
+    if source_type == "postgresql":
+        document["source_table_name"] = "orders"
+    else:
+        document |= {"file_pattern": "*.csv", "file_format": "csv"}
+    return parse_source(document, name="orders", source_id="orders").resolve()
+
+
+def test_a_postgresql_document_gives_a_postgresql_source() -> None:
+    source = build_source(
+        resolved("postgresql", {"host": "db", "database": "d", "username": "u"}), EnvFileResolver({})
+    )
+    assert isinstance(source, PostgresSource)
+
+
+def test_a_type_that_cannot_be_read_is_refused_by_name() -> None:
+    with pytest.raises(PermanentError, match="source orders: source_type gcs cannot be read"):
+        build_source(resolved("gcs", {"bucket": "my-bucket", "use_runner_account": True}), EnvFileResolver({}))
