@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,9 +222,7 @@ def same(value: Any, text: str | None, declared: str) -> bool:
     if isinstance(value, float) and text is not None:
         expected = float(text)
         if declared.startswith("real"):
-            import numpy as np
-
-            expected = float(np.float32(expected))
+            expected = struct.unpack("f", struct.pack("f", expected))[0]
         both_nan = math.isnan(value) and math.isnan(expected)
         return both_nan or (value == expected and math.copysign(1, value) == math.copysign(1, expected))
     if text in ("NaN", "Infinity", "-Infinity") and isinstance(value, str):
