@@ -123,7 +123,9 @@ FUTURE = ("future", "write")
 
 
 def _window(late: tuple[int, ...], cursors: tuple[str, ...], **more: Any) -> Window:
-    extra = "".join(f", {name}" for name in more)
+    extra = "".join(
+        f", {name}" if value is True else f", {value} {name}" for name, value in more.items() if value
+    )
     return Window(f"late {late}, cursors {cursors}{extra}", late, cursors, **{"ticks": 2, **more})
 
 

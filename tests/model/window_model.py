@@ -11,10 +11,11 @@ three values from run to run: ``high``, ``settled`` and X. With ``late`` the sou
 
 What is abstracted, and why that is fair: a tick is the clock's smallest unit, and anything can happen
 within one in any order, so equal timestamps are covered. Each transaction writes one row version; an update
-is a further version with a cursor of its own and a version that is dead before it is read needs no loading, so
-updates add nothing. Units of one run read at different moments, but each version is in one unit, so one read
-at any later moment covers all. Rolled-back transactions load nothing and only hold horizons back, as open
-ones do. Transaction ids do not wrap here; the arithmetic of the wrap has tests of its own.
+is a further version with a cursor of its own, and a version that is dead before it is read needs no
+loading, so updates add nothing. Units of one run read at different moments, but each version is in one
+unit, so one read at any later moment covers all. Rolled-back transactions load nothing and only hold
+horizons back, as open ones do. Transaction ids do not wrap here; the arithmetic of the wrap has tests of
+its own.
 
 The promise: a version is loaded at most once, and exactly once if its cursor is not before its
 transaction's start (``now()``, ``clock_timestamp()``, the future) or it commits within ``late`` of it.
