@@ -35,4 +35,6 @@ def test_a_postgresql_document_gives_a_postgresql_source() -> None:
 
 def test_a_type_that_cannot_be_read_is_refused_by_name() -> None:
     with pytest.raises(PermanentError, match="source orders: source_type gcs cannot be read"):
-        build_source(resolved("gcs", {"bucket": "my-bucket", "use_runner_account": True}), EnvFileResolver({}))
+        build_source(
+            resolved("gcs", {"bucket": "my-bucket", "use_runner_account": True}), EnvFileResolver({})
+        )

@@ -23,6 +23,7 @@ from etl_runner.sources.postgres.cursors import (
     CursorValue,
     late_distance,
 )
+from etl_runner.sources.postgres.estimate import estimate
 from etl_runner.sources.postgres.instant import Instant, observe
 from etl_runner.sources.postgres.schema import PgColumn, Relation, Server
 from etl_runner.sources.quoting import identifier
@@ -411,8 +412,6 @@ def _count(control: Control, relation: Relation, column: PgColumn, condition: st
     if condition.endswith("IS NULL") and known[0][0] == 0:
         # Statistics are a sample: a few NULLs can have escaped it.
         return "0"
-    from etl_runner.sources.postgres.estimate import estimate
-
     rows = estimate(control, f"SELECT FROM {relation.sql} AS t WHERE {condition}", doing).rows
     # The planner never says less than one row.
     return "0" if rows <= 1 else f"about {rows:,}"
