@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> NoReturn:
     command = [
         str(ROOT / ".venv" / "bin" / "functions-framework"),
         f"--source={ROOT / 'functions' / name / 'main.py'}",
-        f"--target={name}",
+        "--target=main",
+        "--host=127.0.0.1",
         "--signature-type=http",
         f"--port={os.environ.get('PORT', '8080')}",
     ]
