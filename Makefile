@@ -40,7 +40,7 @@ bench: setup  ## Measure: throughput, ratios, peak memory
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
 model: setup  ## Explore the models of the protocols with larger bounds
-	$(PY) -m tests.model $(MODEL_ARGS)
+	$(PY) -m tests.model --large $(MODEL_ARGS)
 
 infra: setup  ## Check the workflow's definition
 	$(PY) -m local.workflows --check workflows/etl.yaml

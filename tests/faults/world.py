@@ -294,6 +294,8 @@ class Process:
         for _ in range(50):
             result = _repeat(lambda: self.finalizer.finalize(key, failure))
             if isinstance(result, Done):
+                # Done means that the run is over, and says how it ended.
+                assert result.outcome is not None
                 return result
         raise AssertionError("finalize never ends")
 

@@ -92,8 +92,11 @@ class Closer:
         watermark: dict[str, Any] | None,
         ledger_segment: str | None,
         paused: str | None = None,
-    ) -> Done:
-        """The run is committed: watermark, ledger, ``last`` and empty slot in one compare-and-swap."""
+    ) -> Done | None:
+        """The run is committed: watermark, ledger, ``last`` and empty slot in one compare-and-swap.
+
+        None: the run holds the slot still, in another phase; look again.
+        """
         full = self._complete(key, receipt, "ok", None)
 
         def decide(state: State) -> State | None:
@@ -111,8 +114,11 @@ class Closer:
 
         return self._leave(key, decide)
 
-    def close_failed(self, key: RunKey, receipt: dict[str, Any], reason: str, slot: Slot) -> Done:
-        """Close the run as failed, if its slot still stands as it was judged (phase, step and n)."""
+    def close_failed(self, key: RunKey, receipt: dict[str, Any], reason: str, slot: Slot) -> Done | None:
+        """Close the run as failed, if its slot still stands as it was judged (phase, step and n).
+
+        None: the run holds the slot still, but it moved on; look again.
+        """
         full = self._complete(key, receipt, "failed", reason)
 
         def decide(state: State) -> State | None:
@@ -153,9 +159,9 @@ class Closer:
         if last is not None and self._receipts.read(last.run_id) is None:
             self._tell(last.receipt)
 
-    def _leave(self, key: RunKey, decide: Callable[[State], State | None]) -> Done:
+    def _leave(self, key: RunKey, decide: Callable[[State], State | None]) -> Done | None:
         state = self._store.change(decide)
-        return self.outcome_of(key, state)
+        return None if state.holds(key.run_id, key.epoch) else self.outcome_of(key, state)
 
     def _tell(self, receipt: dict[str, Any]) -> None:
         # Event before receipt: a crash between the two repeats the event instead of losing it.

@@ -73,7 +73,8 @@ class Finalizer:
     def _leave_extracting(
         self, key: RunKey, state: State, slot: Slot, failure: Failure | None
     ) -> Done | None:
-        """Close the run, or write its record and claim the commit (None: it is committing now)."""
+        """Close the run, or write its record and claim the commit. None: it is committing now, by this
+        call or by a copy of it."""
         plan = self._read_plan(key)
         receipt = base_receipt(plan.header, state) if plan is not None else {}
         if failure is not None:

@@ -98,7 +98,9 @@ class RollForward:
             return self._closer.close_failed(key, self._receipt(record, slot), reason, slot)
         return self._advance(key, record, slot, step, status)
 
-    def _advance(self, key: RunKey, record: CommitRecord, slot: Slot, step: Step, status: JobStatus) -> Done:
+    def _advance(
+        self, key: RunKey, record: CommitRecord, slot: Slot, step: Step, status: JobStatus
+    ) -> Done | None:
         # A job done without error is the commit, whatever it counted.
         receipt = {**self._receipt(record, slot), "rows_loaded": status.rows}
         paused = None
