@@ -46,24 +46,22 @@ def runs_table(receipts: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     for name in ("source", "outcome"):
         table.add_column(name, no_wrap=True)
-    table.add_column("window", overflow="fold")
     for name in ("units", "rows", "rejects", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("finished", no_wrap=True)
-    table.add_column("job ids", overflow="fold")
+    table.add_column("window, job ids", overflow="fold")
     for receipt in receipts:
         seconds = show.seconds_between(receipt.get("started"), receipt.get("finished"))
         table.add_row(
             str(receipt.get("source_id", "")),
             show.outcome(receipt.get("outcome")),
-            show.window(receipt.get("window")),
             show.count(receipt.get("units")),
             show.count(receipt.get("rows_loaded")),
             show.count(receipt.get("rejects")),
             "" if seconds is None else f"{seconds:.1f}",
             show.moment(receipt.get("finished")),
-            "\n".join(receipt.get("jobs") or ()),
+            "\n".join([show.window(receipt.get("window")), *(receipt.get("jobs") or ())]),
         )
         if receipt.get("reason"):
-            table.add_row("", Text(""), Text(str(receipt["reason"]), style="red"))
+            table.add_row(*[""] * 7, Text(str(receipt["reason"]), style="red"))
     return table
