@@ -263,12 +263,13 @@ class Lab:
         finally:
             connection.close()
 
-    def waiting(self, application: str) -> list[int]:
-        """Server processes that wait for a lock, of sessions whose application name is like this."""
+    def waiting(self, name: str) -> list[int]:
+        """Server processes that wait for a lock; ``name`` is the run's id, or ``plan``."""
         rows = self.database.query(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
             " AND wait_event_type = 'Lock' AND application_name LIKE :name",
-            name=application,
+            # The server cuts long names off.
+            name=f"etl-runner {self.source_id}/{name[:20]}%",
         )
         return [pid for (pid,) in rows]
 
