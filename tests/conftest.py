@@ -18,6 +18,7 @@ from typing import Any
 import pg8000.native
 import pytest
 from google.cloud import storage
+from hypothesis import settings as hypothesis_settings
 
 from local.bigquery.environment import environment_dir
 from local.bigquery.stand_in import BigQueryStandIn
@@ -26,6 +27,10 @@ from local.layout import REPOSITORY
 from local.postgres import PostgresServer, home_of
 from local.processes import guard, unguard
 from local.stack import Stack
+
+# Nothing is asserted about time: a busy machine is no failure.
+hypothesis_settings.register_profile("etl", deadline=None)
+hypothesis_settings.load_profile("etl")
 
 PROJECT = "etl-test"
 BIGQUERY_LOCATION = "EU"

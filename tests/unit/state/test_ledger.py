@@ -1,0 +1,82 @@
+"""The ledger's segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl_runner.errors import CorruptStateError
+from etl_runner.state.document import Slot, State
+from etl_runner.state.ledger import COMPACT_FROM, Ledger, LedgerEntry
+from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.store import StateStore
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+entries = st.builds(
+    LedgerEntry, text, text, st.integers(0, 2**62), text, st.integers(0, 2**62), text, st.just("run")
+)
+
+
+def _entry(number: int) -> LedgerEntry:
+    return LedgerEntry(f"gs://b/{number}.csv", str(number), 10, "2026-01-01T00:00:00Z", 3, "loaded", "r")
+
+
+@given(st.lists(st.lists(entries, max_size=5), max_size=4))
+def test_entries_come_back_in_order(segments: list[list[LedgerEntry]]) -> None:
+    ledger = Ledger(MemoryObjectStore(), "files")
+    names = tuple(ledger.write("run", epoch, segment) for epoch, segment in enumerate(segments))
+    state = State(ledger=names)
+    wanted = [entry for segment in segments for entry in segment]
+    assert list(ledger.read(state)) == wanted
+    assert ledger.known(state) == {entry.key for entry in wanted}
+
+
+def test_a_segment_that_the_state_does_not_list_does_not_count() -> None:
+    ledger = Ledger(MemoryObjectStore(), "files")
+    listed = ledger.write("one", 1, [_entry(1)])
+    ledger.write("two", 2, [_entry(2)])
+    assert list(ledger.read(State(ledger=(listed,)))) == [_entry(1)]
+
+
+def test_the_first_writer_of_a_segment_stands() -> None:
+    ledger = Ledger(MemoryObjectStore(), "files")
+    name = ledger.write("one", 1, [_entry(1)])
+    assert ledger.write("one", 1, [_entry(2)]) == name
+    assert list(ledger.read(State(ledger=(name,)))) == [_entry(1)]
+
+
+def test_a_lost_segment_is_told_by_name() -> None:
+    ledger = Ledger(MemoryObjectStore("state"), "files")
+    with pytest.raises(CorruptStateError, match=r"gs://state/sources/files/ledger/1-a\.parquet is gone"):
+        ledger.known(State(ledger=("sources/files/ledger/1-a.parquet",)))
+
+
+def _filled(segments: int) -> tuple[Ledger, StateStore]:
+    objects = MemoryObjectStore()
+    ledger = Ledger(objects, "files")
+    names = tuple(ledger.write(f"r{n}", n, [_entry(n)]) for n in range(segments))
+    store = StateStore(objects, "files", sleep=lambda _: None)
+    store.change(lambda state: replace(state, ledger=names, epoch=segments))
+    return ledger, store
+
+
+def test_compaction_keeps_every_entry() -> None:
+    ledger, store = _filled(COMPACT_FROM)
+    before = list(ledger.read(store.read()))
+    assert ledger.compact(store)
+    assert len(store.read().ledger) == 1
+    assert list(ledger.read(store.read())) == before
+    assert not ledger.compact(store)
+
+
+def test_compaction_waits_for_a_run_and_for_enough_segments() -> None:
+    ledger, store = _filled(COMPACT_FROM - 1)
+    assert not ledger.compact(store)
+    ledger, store = _filled(COMPACT_FROM)
+    held = Slot("run", COMPACT_FROM + 1, "2026-01-01T00:00:00+00:00")
+    store.change(lambda state: state.with_slot(held))
+    assert not ledger.compact(store)
+    assert len(store.read().ledger) == COMPACT_FROM
