@@ -92,11 +92,15 @@ class Planner:
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,
             allow_empty=document.allow_empty,
-            notes=(
-                *description.notes,
-                *matched.notes,
-                *extract.notes,
-                *_snapshot_notes(document.load_type, extract),
+            notes=tuple(
+                dict.fromkeys(
+                    (
+                        *description.notes,
+                        *matched.notes,
+                        *extract.notes,
+                        *_snapshot_notes(document.load_type, extract),
+                    )
+                )
             ),
         )
         return Plan(header, extract.units)

@@ -7,6 +7,7 @@ primary message where it cannot hold a row's value, and never the query, whose l
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -99,6 +100,12 @@ def server_error(code: str | None, message: str, where: Where, doing: str) -> Et
     return PermanentError(f"{place}: {message} (SQLSTATE {code})")
 
 
+_UNDECODED = re.compile(
+    r"ReadRecord failed:?([^\n]{0,160})|(?:IO|NOT_IMPLEMENTED): ([^\n]{0,160}not supported)"
+)
+"""How ADBC tells that it read the server's answer and could not make sense of it; names no value."""
+
+
 def code_and_message(error: BaseException) -> tuple[str | None, str]:
     """SQLSTATE and primary message of a pg8000 or ADBC error; (None, "") for a lost connection."""
     first: Any = error.args[0] if error.args else None
@@ -119,6 +126,12 @@ def diagnosed(driver_error: type[Exception], where: Where, doing: str) -> Iterat
         yield
     except driver_error as error:
         code, message = code_and_message(error)
+        undecoded = _UNDECODED.search(str(error)) if code is None else None
+        if undecoded is not None:
+            raise PermanentError(
+                f"{where}, while {doing}: the driver cannot decode a value of the result "
+                f"({(undecoded[1] or undecoded[2]).strip()}); select the column as text in a query"
+            ) from None
         # The cause is left out: a driver's text repeats the query, whose literals are values.
         raise server_error(code, message, where, doing) from None
     except OSError as error:

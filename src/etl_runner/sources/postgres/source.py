@@ -17,7 +17,7 @@ from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
 from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
 from etl_runner.sources.postgres import estimate as estimates
-from etl_runner.sources.postgres import schema, types, units
+from etl_runner.sources.postgres import probe, schema, types, units
 from etl_runner.sources.postgres.connect import Control, Target, open_control
 from etl_runner.sources.postgres.incremental import Incremental, cursor_of, fix_window
 from etl_runner.sources.postgres.instant import zone_of
@@ -89,6 +89,10 @@ class PostgresSource:
                     horizon = incremental.window.detail["xid_horizon"]
                 rows = self._estimate(control, relation, request.columns, incremental)
                 cut = units.cut(control, relation, incremental, rows, request.unit_rows, request.max_units)
+            few = bool(cut.units) and rows.rows < probe.MOST_ROWS
+            if incremental and few and probe.nothing_new(control, relation, incremental.condition):
+                cut = replace(cut, units=(), how="none, nothing is new")
+                rows = replace(rows, rows=0)
         notes = _relation_notes(relation)
         if incremental is not None:
             notes += incremental.notes

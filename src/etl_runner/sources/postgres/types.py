@@ -351,7 +351,8 @@ def _array(type_: PgType, column: str, destination: BqField) -> Selection:
         good = f"array_position({values}, NULL) IS NULL"
     # CASE keeps the order: array_position refuses arrays of several dimensions.
     fits = f"CASE WHEN {one_dimension} THEN {good} ELSE array_ndims({column}) IS NULL END"
-    return _guarded(column, values, fits)
+    # A slice begins at 1: the driver reads no array that begins elsewhere, as '[5:6]={8,9}' does.
+    return _guarded(column, f"({values})[:]", fits)
 
 
 def _widens(element: PgType, target: str) -> bool:
