@@ -1,108 +1,23 @@
-"""The window rule, transaction numbers around a wrap, and cursors (DESIGN section 6)."""
+"""The ends of windows, the rule as SQL, transaction numbers around a wrap, and cursors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etl_runner.errors import PermanentError
 from etl_runner.sources.postgres import window
 from etl_runner.sources.postgres.cursors import Cursor, late_distance
-from etl_runner.sources.postgres.window import Bounds, belongs
+from etl_runner.sources.postgres.window import Bounds, End, Watermark, bounds_of
 
 KEY = Cursor('t."k"', "key", "int8")
 INSTANT = Cursor('t."at"', "timestamptz", "timestamptz")
 DAY = Cursor('t."day"', "date", "date")
 WRAP = 1 << 32
-
-
-@dataclass
-class Transaction:
-    """One writer: begins, gets its number, writes rows with cursors, commits. Times are whole numbers."""
-
-    begin: int
-    commit: int
-    rows: list[int] = field(default_factory=list)
-    subtransaction: int = 0
-    """How much later than its own the number on its rows was given (savepoints)."""
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> tuple[int, list[Transaction], list[tuple[int, int, int]]]:
-    """A late window, transactions that keep its promise, and runs: (plan time, read time, late window)."""
-    late = draw(st.integers(0, 6))
-    transactions = []
-    for _ in range(draw(st.integers(1, 8))):
-        begin = draw(st.integers(1, 40))
-        length = draw(st.integers(0, 25))
-        commit = begin + length
-        # The cursor is read from the clock while the transaction runs, or written ahead of it.
-        cursors = st.integers(max(begin, commit - late), commit + 5)
-        transactions.append(
-            Transaction(begin, commit, draw(st.lists(cursors, max_size=4)), draw(st.integers(0, 3)))
-        )
-    times = sorted(draw(st.lists(st.integers(1, 70), min_size=1, max_size=8)))
-    runs = [(time, time + draw(st.integers(0, 10)), late) for time in times] + [
-        (200, 200, late),
-        (300, 300, late),
-    ]
-    return late, transactions, runs
-
-
-@given(histories(), st.integers(0, 3 * WRAP))
-@settings(max_examples=400)
-def test_every_row_is_in_exactly_one_run(
-    history: tuple[int, list[Transaction], list[tuple[int, int, int]]], origin: int
-) -> None:
-    _, transactions, runs = history
-    # Numbers are given in the order of beginnings; a subtransaction's comes later than its own.
-    order = sorted(range(len(transactions)), key=lambda i: transactions[i].begin)
-    number = {index: origin + 10 * place + 10 for place, index in enumerate(order)}
-    found: dict[tuple[int, int], int] = {}
-    low: int | None = None
-    previous: tuple[int, int] | None = None
-    for plan_time, read_time, run_late in runs:
-        # An instant is a whole number of steps: a transaction at the same time counts as still open.
-        opened = [i for i, t in enumerate(transactions) if t.begin <= plan_time <= t.commit]
-        oldest = min((transactions[i].begin for i in opened), default=None)
-        begun = [i for i, t in enumerate(transactions) if t.begin <= plan_time]
-        end = max((number[i] for i in begun), default=origin) + 10
-        horizon = min((number[i] for i in opened), default=end)
-        low_value = None if low is None else Decimal(low)
-        high: Any = window.end_of_window(
-            KEY, low_value, Decimal(plan_time), None if oldest is None else Decimal(oldest), Decimal(run_late)
-        )
-        bounds = Bounds(
-            low=low_value,
-            high=high,
-            late=Decimal(run_late),
-            previous_late=None if previous is None else Decimal(previous[1]),
-            previous_horizon=None if previous is None else previous[0],
-            horizon=horizon,
-        )
-        reading_end = max(
-            (number[i] for i, t in enumerate(transactions) if t.begin <= read_time), default=origin
-        )
-        for i, transaction in enumerate(transactions):
-            visible = transaction.commit < plan_time or transaction.commit < read_time
-            if not visible:
-                continue
-            x = number[i] + transaction.subtransaction
-            seen = window.transaction_of((x % WRAP), reading_end + 10) if x % WRAP >= 3 else x
-            assert seen == x
-            for place, cursor in enumerate(transaction.rows):
-                if belongs(Decimal(cursor), x, KEY, bounds):
-                    found[i, place] = found.get((i, place), 0) + 1
-        previous = (horizon, run_late)
-        low = int(high)
-    expected = {(i, place): 1 for i, t in enumerate(transactions) for place in range(len(t.rows))}
-    assert found == expected
 
 
 @given(st.integers(3, WRAP - 1), st.integers(0, 5 * WRAP), st.integers(1, WRAP))
@@ -145,57 +60,93 @@ def instant(hour: int, minute: int = 0, microsecond: int = 0) -> datetime:
     return datetime(2024, 5, 6, hour, minute, 0, microsecond, tzinfo=UTC)
 
 
-def test_the_end_of_a_window() -> None:
-    hour = timedelta(hours=1)
-    assert window.end_of_window(INSTANT, None, instant(12), None, hour) == instant(12)
-    assert window.end_of_window(INSTANT, None, instant(12), instant(11, 30), hour) == instant(12)
-    assert window.end_of_window(INSTANT, None, instant(12), instant(9), hour) == instant(10)
-    assert window.end_of_window(INSTANT, instant(11), instant(12), instant(9), hour) == instant(11)
-    nothing = timedelta(0)
-    assert window.end_of_window(INSTANT, None, instant(12), None, nothing) == instant(11, 59) + timedelta(
-        seconds=59, microseconds=999_999
-    )
-    assert window.end_of_window(INSTANT, None, instant(12), instant(9), nothing) < instant(9)
-    assert window.end_of_plain_window(INSTANT, None, instant(12), instant(9), hour) < instant(8)
+def test_the_end_of_a_window_is_strictly_below_the_clock_and_the_oldest_transaction() -> None:
+    hour, tick = timedelta(hours=1), timedelta(microseconds=1)
+
+    def end(oldest: datetime | None, late: timedelta) -> tuple[datetime, datetime]:
+        found = window.end_of_window(INSTANT, instant(12), oldest, late)
+        return found.high, found.settled
+
+    assert end(None, hour) == (instant(12) - tick, instant(11) - tick)
+    assert end(instant(11, 30), hour) == (instant(12) - tick, instant(11) - tick)
+    assert end(instant(9), hour) == (instant(10) - tick, instant(9) - tick)
+    assert end(None, timedelta(0)) == (instant(12) - tick, instant(12) - tick)
+    assert end(instant(9), timedelta(0)) == (instant(9) - tick, instant(9) - tick)
+    plain = window.end_of_plain_window(INSTANT, instant(12), instant(9), hour)
+    assert (plain.high, plain.settled) == (instant(8) - tick, instant(8) - tick)
 
 
 def test_the_end_of_a_window_of_days() -> None:
-    day = timedelta(days=1)
-    noon = datetime(2024, 5, 6, 12)
-    assert window.end_for_dates(None, noon, None, timedelta(hours=1), plain=False) == date(2024, 5, 5)
-    assert window.end_for_dates(None, noon, None, day, plain=False) == date(2024, 5, 6)
-    assert window.end_for_dates(None, noon, noon - 2 * day, timedelta(hours=1), plain=False) == date(
-        2024, 5, 3
-    )
-    assert window.end_for_dates(date(2024, 5, 6), noon, None, timedelta(0), plain=False) == date(2024, 5, 6)
-    midnight = datetime(2024, 5, 6)
-    assert window.end_for_dates(None, midnight, None, timedelta(0), plain=False) == date(2024, 5, 4)
-    assert window.end_for_dates(None, noon, None, day, plain=True) == date(2024, 5, 5)
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    noon, midnight = datetime(2024, 5, 6, 12), datetime(2024, 5, 6)
+
+    def end(t0: datetime, oldest: datetime | None, late: timedelta) -> tuple[str, str]:
+        found = window.end_for_dates(t0, oldest, late, plain=False)
+        return found.high.isoformat()[5:], found.settled.isoformat()[5:]
+
+    assert end(noon, None, hour) == ("05-05", "05-05")
+    assert end(midnight + hour, None, hour) == ("05-05", "05-04")
+    assert end(noon, None, day) == ("05-06", "05-04")
+    # A day whose transaction is still open is not settled, however wide the late window.
+    assert end(noon, noon - day, day) == ("05-06", "05-04")
+    assert end(noon, noon - 2 * day, hour) == ("05-03", "05-03")
+    assert end(midnight, None, timedelta(0)) == ("05-04", "05-04")
+    plain = window.end_for_dates(noon, None, day, plain=True)
+    assert (plain.high, plain.settled) == (date(2024, 5, 5), date(2024, 5, 5))
     assert late_distance("date", timedelta(hours=1)) == day
     assert late_distance("date", timedelta(hours=25)) == 2 * day
+
+
+def test_the_end_of_a_window_of_keys() -> None:
+    end = window.end_of_keys(KEY, Decimal(50), Decimal(8), plain=False)
+    assert (end.high, end.settled) == (Decimal(50), Decimal(42))
+    end = window.end_of_keys(KEY, Decimal(50), Decimal(8), plain=True)
+    assert (end.high, end.settled) == (Decimal(42), Decimal(42))
+    # Longer than Python's default precision of 28 digits.
+    huge = Decimal("123456789012345678901234567890123456.5")
+    exact = window.end_of_keys(KEY, huge, Decimal(10_000), plain=False).settled
+    assert str(exact) == "123456789012345678901234567890113456.5"
+    assert KEY.plus(exact, Decimal(10_000)) == huge
+
+
+def test_neither_bound_moves_back() -> None:
+    before = Watermark(high=Decimal(20), settled=Decimal(15), horizon=7)
+    bounds = bounds_of(before, End(Decimal(18), Decimal(9)), 8)
+    assert bounds == Bounds(Decimal(20), Decimal(20), Decimal(15), Decimal(15), 7, 8)
+    bounds = bounds_of(before, End(Decimal(30), Decimal(25)), 8)
+    assert bounds == Bounds(Decimal(20), Decimal(30), Decimal(25), Decimal(15), 7, 8)
+
+
+def test_nothing_is_left_for_later_where_it_could_not_be_found() -> None:
+    end = End(Decimal(30), Decimal(25))
+    assert bounds_of(None, end, None).settled == Decimal(30)
+    plain = bounds_of(Watermark(Decimal(20), Decimal(15), 7), end, None)
+    assert (plain.settled, plain.looks_back, plain.leaves_for_later) == (Decimal(30), False, False)
 
 
 def test_the_condition_says_the_rule() -> None:
     bounds = Bounds(
         low=instant(10),
         high=instant(12, 0, 1),
-        late=timedelta(hours=1),
-        previous_late=timedelta(minutes=30),
+        settled=instant(11, 0, 2),
+        floor=instant(9, 30),
         previous_horizon=700,
         horizon=900,
     )
     text = window.condition(INSTANT, bounds)
-    assert "t.\"at\" <= '2024-05-06 12:00:00.000001+00'::timestamptz" in text
-    assert "t.\"at\" > '2024-05-06 09:30:00.000000+00'::timestamptz" in text
-    assert ">= 700" in text
-    assert "t.\"at\" <= '2024-05-06 11:00:00.000001+00'::timestamptz" in text
-    assert "< 900" in text
+    x = window.transaction_sql("t")
+    assert text.split(" AND ") == [
+        "(t.\"at\" <= '2024-05-06 12:00:00.000001+00'::timestamptz)",
+        "(t.\"at\" > '2024-05-06 09:30:00.000000+00'::timestamptz)",
+        f"(t.\"at\" > '2024-05-06 10:00:00.000000+00'::timestamptz OR {x} >= 700)",
+        f"(t.\"at\" <= '2024-05-06 11:00:00.000002+00'::timestamptz OR {x} < 900)",
+    ]
 
 
 def test_a_first_run_and_a_plain_window_ask_for_no_transactions_behind_low() -> None:
-    first = window.condition(KEY, Bounds(low=None, high=Decimal(9), late=Decimal(0), horizon=5))
+    first = window.condition(KEY, Bounds(low=None, high=Decimal(9), settled=Decimal(9), horizon=5))
     assert first == "(t.\"k\" <= '9'::int8)"
-    plain = window.condition(KEY, Bounds(low=Decimal(3), high=Decimal(9), late=Decimal(2)))
+    plain = window.condition(KEY, Bounds(low=Decimal(3), high=Decimal(9), settled=Decimal(9)))
     assert plain == "(t.\"k\" <= '9'::int8) AND (t.\"k\" > '3'::int8)"
 
 

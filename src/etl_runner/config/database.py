@@ -25,6 +25,8 @@ from etl_runner.config.values import (
 from etl_runner.errors import Problem
 
 DEFAULT_LATE = timedelta(hours=1)
+DEFAULT_LATE_KEYS = Decimal(10_000)
+"""Keys are committed out of their order by any two writers, and an index makes looking back cheap."""
 
 
 def _one_statement(query: str) -> str:
@@ -65,7 +67,7 @@ class DatabaseSource(SourceDocument):
     late_window: LateText | None = Field(
         None,
         description="How late a row may appear behind its cursor and still be loaded: 1h when absent; "
-        "for an incrementing_column a number, 0 when absent.",
+        "for an incrementing_column a number of keys, 10000 when absent (0 for views and queries).",
     )
     settle_seconds: Annotated[Whole, Field(ge=0, le=86_400)] = Field(
         60, description="MySQL: stay this far behind now where open transactions cannot be seen."
@@ -83,8 +85,10 @@ class DatabaseSource(SourceDocument):
 
     @property
     def late_keys(self) -> Decimal:
-        """The late window of an increasing key, in key units."""
-        return (late_number(self.late_window) if self.late_window is not None else None) or Decimal(0)
+        """The late window of an increasing key, in key units; the default is for reads that look back."""
+        if self.late_window is None:
+            return DEFAULT_LATE_KEYS
+        return late_number(self.late_window) or Decimal(0)
 
     def start_at(self, now: datetime) -> datetime | None:
         """``historical_start_date`` as an instant in UTC, seen from ``now`` (aware); None when absent."""

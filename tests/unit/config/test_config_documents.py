@@ -301,7 +301,7 @@ class TestDatabaseRules:
         assert document.start_at(datetime.now(UTC)) is None
         keys = parse(DATABASE, timestamp_column=None, incrementing_column="id").document
         assert isinstance(keys, DatabaseSource)
-        assert keys.late_keys == Decimal(0)
+        assert keys.late_keys == Decimal(10_000)
         assert keys.cursor_column == "id"
 
     def test_windows_and_starts(self) -> None:

@@ -7,8 +7,7 @@ the window rule is done on them here, so that no value is rounded on its way.
 - ``timestamp``: a time without a zone. It is taken to be written in the server's ``TimeZone`` for this role
   and database; where that zone puts its clock back, values repeat for an hour, so that ``late_window`` should
   be an hour longer than otherwise.
-- ``date``: a day. With a late window under a day, a day counts as written at its end, so that the running
-  day is not read yet; with a longer one it counts as written at its beginning, and is read.
+- ``date``: a day. With a late window under a day the running day is not read yet; with a longer one it is.
 - whole and decimal numbers: keys.
 """
 
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, Literal, TypeAlias
 
 from etl_runner.sources.quoting import typed_literal
@@ -28,6 +27,8 @@ CursorValue: TypeAlias = "datetime | date | Decimal"
 
 TIME_TYPES: dict[str, CursorKind] = {"timestamptz": "timestamptz", "timestamp": "timestamp", "date": "date"}
 KEY_TYPES = ("int2", "int4", "int8", "numeric", "oid")
+_EXACT = Context(prec=150_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""No numeric has more digits: 131,072 before the point and 16,383 after it, as the server documents it."""
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
@@ -82,10 +83,14 @@ class Cursor:
 
     def minus(self, value: Any, distance: Any) -> Any:
         """``value - distance``; the first value there is where that would lie before it."""
+        if self.kind == "key":
+            return _EXACT.subtract(value, distance)
         return _saturating(lambda: value - distance, self._first())
 
     def plus(self, value: Any, distance: Any) -> Any:
         """``value + distance``; the last value there is where that would lie beyond it."""
+        if self.kind == "key":
+            return _EXACT.add(value, distance)
         return _saturating(lambda: value + distance, self._last())
 
     def _first(self) -> CursorValue:
@@ -97,6 +102,11 @@ class Cursor:
         if self.kind == "date":
             return date.max
         return datetime.max.replace(tzinfo=UTC if self.kind == "timestamptz" else None)
+
+
+CLOCK = Cursor(column="", kind="timestamp", type_sql="timestamp")
+"""Times in the zone of a cursor that has none."""
+DAYS = Cursor(column="", kind="date", type_sql="date")
 
 
 def _saturating(compute: Callable[[], Any], limit: CursorValue) -> Any:
