@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl_runner.config.connections import PostgresConnection
+from etl_runner.config.connections import MySqlConnection, PostgresConnection
 from etl_runner.config.database import DatabaseSource
 from etl_runner.errors import PermanentError
 
@@ -29,6 +29,10 @@ def build_source(resolved: ResolvedSource, secrets: SecretResolver) -> Source:
         from etl_runner.sources.postgres.source import PostgresSource
 
         return PostgresSource(document, connection, secrets, source_id=resolved.source_id)
+    if isinstance(document, DatabaseSource) and isinstance(connection, MySqlConnection):
+        from etl_runner.sources.mysql.source import MySqlSource
+
+        return MySqlSource(document, connection, secrets, source_id=resolved.source_id)
     raise PermanentError(
         f"source {resolved.source_id}: source_type {document.source_type} cannot be read by this version"
     )

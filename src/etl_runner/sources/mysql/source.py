@@ -1,0 +1,223 @@
+"""The MySQL source: describe, plan, read. Building it opens nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+from etl_runner.config.connections import MySqlConnection
+from etl_runner.config.database import DatabaseSource
+from etl_runner.config.secrets import SecretResolver
+from etl_runner.convert.fields import BqField
+from etl_runner.errors import ConfigError, PermanentError, Problem
+from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
+from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
+from etl_runner.sources.mysql import estimate as estimates
+from etl_runner.sources.mysql import schema, types, units
+from etl_runner.sources.mysql.connect import Control, Target, open_control
+from etl_runner.sources.mysql.incremental import Incremental, cursor_of, fix_window
+from etl_runner.sources.mysql.quoting import identifier
+from etl_runner.sources.mysql.schema import MyColumn, Relation
+from etl_runner.sources.mysql.session import MySqlSession, open_session
+
+
+class MySqlSource:
+    """One table, view or query of a MySQL or MariaDB database."""
+
+    def __init__(
+        self,
+        document: DatabaseSource,
+        connection: MySqlConnection,
+        secrets: SecretResolver,
+        *,
+        source_id: str = "source",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """
+        Args:
+            document: the source's document.
+            connection: how to reach the server.
+            secrets: reveals the password when a connection is opened.
+            source_id: names the source in errors and in the server's connection attributes.
+            sleep: waits between two questions.
+        """
+        self._document = document
+        self._connection = connection
+        self._secrets = secrets
+        self._source_id = source_id
+        self._sleep = sleep
+        self._relation: Relation | None = None
+
+    def describe(self) -> Description:
+        """Columns and identity; see :class:`~etl_runner.sources.base.Source`."""
+        self._check_replica()
+        with self._control() as control:
+            identity = schema.identity_of(control)
+            relation = self._look(control)
+        if self._document.cursor_column:
+            # Named in the document, so its kind is checked whether or not a window needs it.
+            cursor_of(relation, self._document, self._source_id)
+        return Description(
+            columns=tuple(_source_column(column) for column in self._wanted(relation)),
+            identity=identity,
+            primary_key=relation.primary_key,
+        )
+
+    def expression(self, column: SourceColumn, destination: BqField) -> str | None:
+        """The select item that reads ``column`` for ``destination``; connects unless described before."""
+        return self._selection(self._described(), column.name, destination).expression
+
+    def plan(self, request: PlanRequest) -> Extract:
+        """Fix the window and cut it into units; see :class:`~etl_runner.sources.base.Source`."""
+        self._check_replica()
+        with self._control() as control:
+            relation = self._look(control)
+            items = self._items(relation, request.columns)
+            incremental = self._incremental(control, relation, request)
+            where = None if incremental is None else incremental.condition
+            rows = estimates.estimate(control, relation, where)
+            if incremental is not None and incremental.high is None:
+                rows = replace(rows, rows=0)
+            cut = units.cut(control, relation, incremental, rows, request.unit_rows, request.max_units)
+        catalog = incremental is None
+        notes = [] if incremental is None else list(incremental.notes)
+        notes.append(f"units: {cut.how}")
+        if catalog:
+            notes.append(
+                "all units are read one after the other over one connection: MySQL's connections cannot"
+                " share a snapshot"
+            )
+            if relation.kind == "table" and relation.engine != "InnoDB":
+                notes.append(
+                    f"{relation.label} is kept by {relation.engine}, which has no snapshots: rows that change"
+                    " while it is read may be there in either form"
+                )
+        return Extract(
+            window=Window(kind="all") if incremental is None else incremental.window,
+            units=units.in_order(cut.units),
+            read={"items": items, "from": f"{relation.sql} AS t", "where": where},
+            next_watermark=None if incremental is None else incremental.next_watermark,
+            estimated_rows=rows.rows,
+            estimated_bytes=rows.bytes,
+            estimate_how=estimates.HOW,
+            snapshot_possible=True,
+            notes=tuple(notes),
+            max_connections=1 if catalog else self._connection.max_connections,
+        )
+
+    def session(self, plan: PlanHeader, *, snapshot: bool) -> AbstractContextManager[Session]:
+        """Open the source for reading units of ``plan``; see :class:`~etl_runner.sources.base.Source`."""
+        return self._session(plan, snapshot)
+
+    @contextmanager
+    def _session(self, plan: PlanHeader, snapshot: bool) -> Iterator[MySqlSession]:
+        target = self._target(f"{plan.source_id}/{plan.run_id}")
+        with open_session(target, plan.read, snapshot=snapshot) as session:
+            yield session
+
+    def test_connection(self) -> str:
+        """One sentence about the server that answered; raises what is wrong as one sentence."""
+        with self._control() as control:
+            control.value("SELECT 1", "asking for an answer")
+            product = "MariaDB" if control.is_mariadb else "MySQL"
+            return f"{control.where}: {product} {control.version} answers user {self._connection.username}"
+
+    def _check_replica(self) -> None:
+        if self._connection.replica_host is not None:
+            problem = Problem(
+                "replica_host",
+                "is not supported for MySQL, whose replicas cannot be told to have caught up with a plan;"
+                " name the replica as host to read all from it",
+            )
+            raise ConfigError(self._source_id, (problem,))
+
+    def _target(self, name: str) -> Target:
+        return Target(self._connection, self._secrets, f"etl-runner {name}")
+
+    def _control(self) -> AbstractContextManager[Control]:
+        return open_control(self._target(f"{self._source_id}/plan"))
+
+    def _look(self, control: Control) -> Relation:
+        document = self._document
+        if document.query is not None:
+            with control.transaction():
+                relation = schema.query(control, document.query, self._source_id)
+        elif document.source_table_name is not None:
+            relation = schema.table(
+                control, document.schema_name, document.source_table_name, self._source_id
+            )
+        else:
+            raise PermanentError(f"{self._source_id}: names neither source_table_name nor query")
+        error = schema.missing_columns(relation, self._named_columns(), self._source_id)
+        if error is not None:
+            raise error
+        self._relation = relation
+        return relation
+
+    def _described(self) -> Relation:
+        if self._relation is None:
+            with self._control() as control:
+                return self._look(control)
+        return self._relation
+
+    def _named_columns(self) -> list[tuple[str, str]]:
+        """Columns that the document names, with the path of the field that does."""
+        document = self._document
+        named = [(f"selected_columns.{i}", name) for i, name in enumerate(document.selected_columns)]
+        named += [(f"column_mapping.{name}", name) for name in document.column_mapping]
+        named += [("primary_key_column", name) for name in document.primary_key_column]
+        if document.timestamp_column:
+            named.append(("timestamp_column", document.timestamp_column))
+        if document.incrementing_column:
+            named.append(("incrementing_column", document.incrementing_column))
+        return named
+
+    def _wanted(self, relation: Relation) -> list[MyColumn]:
+        selected = self._document.selected_columns
+        if not selected:
+            return list(relation.columns)
+        # In the order of the document.
+        found = (relation.column(name) for name in dict.fromkeys(selected))
+        return [column for column in found if column is not None]
+
+    def _selection(self, relation: Relation, name: str, destination: BqField) -> types.Selection:
+        column = relation.column(name)
+        if column is None:
+            raise PermanentError(f"{self._source_id}: {relation.label} no longer has a column {name}")
+        try:
+            return types.select(column.type, f"t.{identifier(column.name)}", destination)
+        except types.Incompatible as reason:
+            mode = "REPEATED " if destination.mode == "REPEATED" else ""
+            raise PermanentError(
+                f"{self._source_id}: column {name} of {relation.label} has type {column.declared}, and the"
+                f" destination column {destination.name} has type {mode}{destination.type}: {reason}"
+            ) from None
+
+    def _items(self, relation: Relation, columns: tuple[PlannedColumn, ...]) -> list[list[str]]:
+        result = []
+        for column in columns:
+            selection = self._selection(relation, column.source, column.destination)
+            result.append([selection.expression, column.destination.name, selection.kind])
+        return result
+
+    def _incremental(self, control: Control, relation: Relation, request: PlanRequest) -> Incremental | None:
+        document = self._document
+        if document.load_type == "catalog" or document.cursor_column is None:
+            return None
+        identity = schema.identity_of(control)
+        return fix_window(
+            control, relation, identity, document, request.watermark, self._source_id, self._sleep
+        )
+
+
+def _source_column(column: MyColumn) -> SourceColumn:
+    natural, note = types.natural(column.type)
+    return SourceColumn(
+        name=column.name,
+        type=column.declared,
+        natural=replace(natural, name=column.name),
+        nullable=column.nullable,
+        note=note,
+    )

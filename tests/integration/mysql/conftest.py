@@ -1,0 +1,39 @@
+"""A MariaDB server for these tests, and a database for each module of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.mariadb import MariaDbServer
+from tests.conftest import fresh_name
+from tests.integration.mysql.support import Database
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(server_dir: Path) -> Iterator[MariaDbServer]:
+    """``ETL_TEST_MYSQL_URL``'s server, else a MariaDB of our own."""
+    server = MariaDbServer.from_environment(server_dir / "mariadb.log", environ=os.environ)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def module_database(mariadb_server: MariaDbServer) -> Iterator[Database]:
+    """The module's database."""
+    name = fresh_name("test")
+    mariadb_server.create_database(name)
+    database = Database(mariadb_server, name)
+    yield database
+    database.close()
+    mariadb_server.drop_database(name)
+
+
+@pytest.fixture
+def mariadb(module_database: Database) -> Database:
+    """That database, without the tables of the test before."""
+    module_database.clear()
+    return module_database
