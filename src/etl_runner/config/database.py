@@ -25,8 +25,6 @@ from etl_runner.config.values import (
 from etl_runner.errors import Problem
 
 DEFAULT_LATE = timedelta(hours=1)
-DEFAULT_LATE_KEYS = Decimal(10_000)
-"""Keys are committed out of their order by any two writers, and an index makes looking back cheap."""
 
 
 def _one_statement(query: str) -> str:
@@ -40,6 +38,8 @@ def _one_statement(query: str) -> str:
 class DatabaseSource(SourceDocument):
     """A table or query of a database."""
 
+    default_late_keys: ClassVar[Decimal] = Decimal(0)
+    """Reads that can only stay behind by the late window would never see the newest keys."""
     aliases: ClassVar[Mapping[str, str]] = {
         **SourceDocument.aliases,
         "table_name": "source_table_name",
@@ -67,7 +67,7 @@ class DatabaseSource(SourceDocument):
     late_window: LateText | None = Field(
         None,
         description="How late a row may appear behind its cursor and still be loaded: 1h when absent; "
-        "for an incrementing_column a number of keys, 10000 when absent (0 for views and queries).",
+        "for an incrementing_column a number of keys, when absent 10000 for tables of PostgreSQL, else 0.",
     )
     settle_seconds: Annotated[Whole, Field(ge=0, le=86_400)] = Field(
         60, description="MySQL: stay this far behind now where open transactions cannot be seen."
@@ -85,9 +85,9 @@ class DatabaseSource(SourceDocument):
 
     @property
     def late_keys(self) -> Decimal:
-        """The late window of an increasing key, in key units; the default is for reads that look back."""
+        """The late window of an increasing key, in key units."""
         if self.late_window is None:
-            return DEFAULT_LATE_KEYS
+            return self.default_late_keys
         return late_number(self.late_window) or Decimal(0)
 
     def start_at(self, now: datetime) -> datetime | None:
@@ -103,6 +103,9 @@ class DatabaseSource(SourceDocument):
 
 class PostgresSource(DatabaseSource):
     """A table, view or query of PostgreSQL."""
+
+    default_late_keys: ClassVar[Decimal] = Decimal(10_000)
+    """Any two writers commit keys out of their order, and an index makes looking back over them cheap."""
 
     source_type: Literal["postgresql"] = Field(description="The kind of source.")
     connection_params: PostgresConnection | None = Field(None, description="The connection, written inline.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from etl_runner.errors import ConfigError, PermanentError
 from etl_runner.sources.base import Extract
 from etl_runner.sources.postgres import window
+from etl_runner.sources.postgres.cursors import Cursor
 from tests.conftest import Database
 from tests.integration.postgres.support import connection_to, plan_of, read_all, source_of
 
@@ -85,6 +87,103 @@ def test_the_same_once_the_late_window_is_changed(table: Database) -> None:
     finally:
         slow.close()
     assert sorted(loaded) == sorted(row[0] for row in table.query("SELECT id FROM t"))
+
+
+@pytest.mark.parametrize("lates", [("1h", "0"), ("1h", "1s"), ("0", "1h")])
+def test_a_late_window_that_changes_while_a_transaction_holds_the_window(
+    table: Database, lates: tuple[str, str]
+) -> None:
+    """The row of the oldest transaction bears its very begin; another one commits beside it."""
+    holder = table.connect()
+    loaded: list[int] = []
+    mark = None
+    try:
+        holder.run("BEGIN; INSERT INTO t VALUES (1, now())")
+        table.execute("INSERT INTO t SELECT 2, xact_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        table.execute("INSERT INTO t SELECT 3, at - interval '1 microsecond' FROM t WHERE id = 2")
+        settled = []
+        for late in (*lates, lates[1]):
+            ids, mark, _ = run(table, mark, late_window=late)
+            loaded += ids
+            assert mark is not None
+            settled.append(mark["settled"])
+        assert settled == sorted(settled)
+        holder.run("COMMIT")
+    finally:
+        holder.close()
+    for _ in range(3):
+        ids, mark, _ = run(table, mark, late_window=lates[1])
+        loaded += ids
+    assert sorted(loaded) == [1, 2, 3]
+
+
+def test_a_row_with_the_begin_of_a_transaction_that_is_older_than_the_late_window(table: Database) -> None:
+    holder = table.connect()
+    try:
+        holder.run("BEGIN; INSERT INTO t VALUES (1, now()); SELECT pg_sleep(1.1)")
+        ids, mark, _ = run(table, None, late_window="1s")
+        assert ids == []
+        holder.run("COMMIT")
+    finally:
+        holder.close()
+    loaded = []
+    for _ in range(2):
+        ids, mark, _ = run(table, mark, late_window="1s")
+        loaded += ids
+    assert loaded == [1]
+
+
+def test_an_older_watermark_goes_on_without_its_settled_bound(table: Database) -> None:
+    slow = table.connect()
+    try:
+        slow.run("BEGIN; INSERT INTO t VALUES (1, clock_timestamp())")
+        table.execute("INSERT INTO t VALUES (2, clock_timestamp())")
+        ids, mark, _ = run(table, None)
+        assert ids == []
+        slow.run("COMMIT")
+    finally:
+        slow.close()
+    assert mark is not None
+    del mark["settled"]
+    ids, mark, _ = run(table, mark)
+    assert ids == [1, 2]
+    assert run(table, mark)[0] == []
+
+
+def test_a_starting_point_of_others_is_never_looked_behind(table: Database) -> None:
+    """Rows at or before it are the earlier system's, also those behind an open transaction's number."""
+    slow = table.connect()
+    try:
+        slow.run("BEGIN; SELECT pg_current_xact_id()")
+        table.execute("INSERT INTO t VALUES (1, now() - interval '2 minutes'), (2, now())")
+        ((value,),) = table.query("SELECT (now() - interval '1 minute')::text")
+        ids, mark, _ = run(table, {"value": value})
+        assert ids == []
+        slow.run("COMMIT")
+    finally:
+        slow.close()
+    assert run(table, mark)[0] == [2]
+
+
+def test_the_rule_in_sql_is_the_rule_on_values(table: Database) -> None:
+    key = Cursor("t.k", "key", "int8")
+    rows = [(c, x) for c in range(7) for x in range(4, 12)]
+    values = ", ".join(f"({c}, {x})" for c, x in rows)
+    for low, floor, settled, high in (
+        (None, None, 3, 5), (3, 3, 5, 5), (3, 1, 2, 5), (3, 1, 5, 5), (3, 3, 3, 3), (3, 1, 1, 3)
+    ):  # fmt: skip
+        for previous, horizon in ((None, None), (None, 9), (6, 9), (6, 6)):
+            bounds = window.Bounds(
+                None if low is None else Decimal(low),
+                Decimal(high),
+                Decimal(settled),
+                None if floor is None else Decimal(floor),
+                previous,
+                horizon,
+            )
+            where = window.condition(key, bounds).replace(window.SNAPSHOT_END, "100")
+            found = table.query(f"SELECT k, xmin FROM (VALUES {values}) AS t(k, xmin) WHERE {where}")
+            assert sorted(found) == [(c, x) for c, x in rows if window.belongs(Decimal(c), x, bounds)]
 
 
 def test_an_old_transaction_holds_the_window_back_and_is_named(table: Database) -> None:
@@ -212,6 +311,63 @@ def test_increasing_keys(postgres: Database) -> None:
         loaded += ids
     assert sorted(loaded) == [1, 2, 3, 5]
     assert mark is not None and mark["value"] == "5"
+
+
+def test_keys_out_of_their_order_are_looked_for_by_default(postgres: Database) -> None:
+    fields = {"timestamp_column": None, "incrementing_column": "id"}
+    postgres.execute("CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int)")
+    slow = postgres.connect()
+    try:
+        slow.run("BEGIN; INSERT INTO t (n) VALUES (1)")
+        postgres.execute("INSERT INTO t (n) VALUES (2)")
+        loaded, mark, extract = run(postgres, None, **fields)
+        slow.run("COMMIT")
+    finally:
+        slow.close()
+    for _ in range(2):
+        ids, mark, _ = run(postgres, mark, **fields)
+        loaded += ids
+    assert sorted(loaded) == [1, 2]
+    assert extract.window.late == "10000"
+    assert any("gone on by 10000 or more are lost" in note for note in extract.notes)
+    assert any("an update of a row whose id is within 10000" in note for note in extract.notes)
+    # A view cannot be looked back over: by default it is read up to its greatest key.
+    postgres.execute("CREATE VIEW v AS SELECT * FROM t")
+    ids, mark, extract = run(postgres, None, **fields, source_table_name="v")
+    assert ids == [1, 2]
+    assert mark is not None
+    assert mark["settled"] == mark["value"] == "2"
+    assert extract.window.late == "0"
+
+
+def test_an_open_transaction_of_a_day_keeps_it_unsettled(postgres: Database) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY, at date)")
+    slow = postgres.connect()
+    try:
+        slow.run("BEGIN; INSERT INTO t VALUES (1, current_date)")
+        postgres.execute("INSERT INTO t VALUES (2, current_date)")
+        loaded, mark, _ = run(postgres, None, late_window="1d")
+        assert loaded == []
+        slow.run("COMMIT")
+    finally:
+        slow.close()
+    assert mark is not None
+    # Two days and more: the day has to be over a late window ago.
+    ((apart,),) = postgres.query(f"SELECT date '{mark['value']}' - date '{mark['settled']}'")
+    assert apart == 2
+    for _ in range(2):
+        ids, mark, _ = run(postgres, mark, late_window="1d")
+        loaded += ids
+    assert loaded == [1, 2]
+
+
+def test_a_query_after_a_table_says_what_it_cannot_look_for(table: Database) -> None:
+    table.execute("INSERT INTO t VALUES (1, now())")
+    _, mark, _ = run(table, None)
+    _, mark, extract = run(table, mark, source_table_name=None, query="SELECT * FROM t")
+    assert any("may have left rows for later" in note for note in extract.notes)
+    _, _, extract = run(table, mark, source_table_name=None, query="SELECT * FROM t")
+    assert not any("may have left rows for later" in note for note in extract.notes)
 
 
 def test_views_and_queries_stay_behind(table: Database) -> None:

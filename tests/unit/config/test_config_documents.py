@@ -302,6 +302,9 @@ class TestDatabaseRules:
         keys = parse(DATABASE, timestamp_column=None, incrementing_column="id").document
         assert isinstance(keys, DatabaseSource)
         assert keys.late_keys == Decimal(10_000)
+        none = parse(DATABASE, timestamp_column=None, incrementing_column="id", late_window=0).document
+        assert isinstance(none, DatabaseSource)
+        assert none.late_keys == Decimal(0)
         assert keys.cursor_column == "id"
 
     def test_windows_and_starts(self) -> None:
