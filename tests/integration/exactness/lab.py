@@ -87,12 +87,10 @@ class Lab:
             **fields,
         }
 
-    def put(
-        self, source_id: str | None = None, *, connection: JsonObject | None = None, **fields: Any
-    ) -> None:
-        """Write a source document and its connection."""
+    def put(self, source_id: str | None = None, *, server: JsonObject | None = None, **fields: Any) -> None:
+        """Write a source document and its connection, which is ``server`` or that of the test's database."""
         source_id = source_id or self.source_id
-        self.stack.put_connection(source_id, connection or self.connection())
+        self.stack.put_connection(source_id, server or self.connection())
         document = {
             "source_type": "postgresql",
             "connection": source_id,

@@ -1,0 +1,98 @@
+"""Upserts on the real parts: one row a key, the newest version, whatever order and however often."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl_runner.errors import ConfigError
+from tests.integration.exactness.lab import Lab
+
+pytestmark = pytest.mark.stack
+
+COLUMNS = "id, region, version"
+
+
+def _put(lab: Lab, **fields: object) -> None:
+    lab.put(
+        **{
+            "source_table_name": "orders",
+            "load_type": "upsert",
+            "timestamp_column": "changed_at",
+            "primary_key_column": ["id", "region"],
+            "late_window": "1s",
+            **fields,
+        }
+    )
+
+
+@pytest.fixture
+def orders(lab: Lab) -> Lab:
+    lab.database.execute(
+        "CREATE TABLE orders (id int, region text, version int, detail jsonb,"
+        " changed_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (id, region))"
+    )
+    lab.database.execute(
+        "INSERT INTO orders (id, region, version, detail)"
+        " SELECT i, CASE WHEN i % 2 = 0 THEN 'eu' ELSE 'us' END, 1, '{\"a\": 1.5}'"
+        " FROM generate_series(1, 20) i"
+    )
+    _put(lab)
+    return lab
+
+
+def _loaded(lab: Lab) -> list[tuple[object, ...]]:
+    return lab.query(f"SELECT {COLUMNS}, JSON_VALUE(detail, '$.a') FROM {{table}} ORDER BY id, region")
+
+
+def _wanted(lab: Lab) -> list[tuple[object, ...]]:
+    return lab.database.query(f"SELECT {COLUMNS}, detail->>'a' FROM orders ORDER BY id, region")
+
+
+def test_changed_rows_take_the_place_of_old_ones(orders: Lab) -> None:
+    first = orders.step_by_step("first")
+    assert first.outcome == "ok", first.receipt
+    assert _loaded(orders) == _wanted(orders)
+    orders.database.execute(
+        "UPDATE orders SET version = 2, detail = '{\"a\": 2}', changed_at = clock_timestamp() WHERE id <= 5"
+    )
+    orders.database.execute("INSERT INTO orders (id, region, version, detail) VALUES (1, 'eu', 1, NULL)")
+    done = orders.step_by_step("second")
+    assert done.outcome == "ok"
+    assert _loaded(orders) == _wanted(orders)
+    orders.database.execute("UPDATE orders SET version = 3, changed_at = clock_timestamp() WHERE id = 1")
+    orders.step_by_step("third")
+    orders.step_by_step("fourth")
+    assert _loaded(orders) == _wanted(orders)
+    table = orders.bigquery.get_table(orders.path)
+    assert list(table.clustering_fields) == ["id", "region"]
+
+
+def test_of_rows_with_one_key_the_newest_counts(orders: Lab) -> None:
+    # A view knows no key: the same key several times in one run, some with equal cursors.
+    orders.database.execute(
+        "CREATE VIEW twice AS SELECT 1 AS id, 'eu' AS region, v AS version, NULL::jsonb AS detail,"
+        " timestamptz '2026-01-01' + (v / 2) * interval '1 s' AS changed_at FROM generate_series(1, 9) v"
+    )
+    _put(orders, source_table_name="twice")
+    orders.step_by_step("first")
+    # 8 and 9 share the greatest cursor: the greater text of the row decides, always the same way.
+    assert [row[:3] for row in _loaded(orders)] == [(1, "eu", 9)]
+
+
+def test_rows_whose_key_is_null_are_one_row(orders: Lab) -> None:
+    orders.database.execute(
+        "CREATE TABLE loose (id int, region text, version int, detail jsonb, changed_at timestamptz)"
+    )
+    _put(orders, source_table_name="loose")
+    for version in (1, 2):
+        orders.database.execute(
+            f"INSERT INTO loose VALUES (7, NULL, {version}, NULL, clock_timestamp() - interval '0.5 s')"
+        )
+        orders.step_by_step(f"run{version}")
+    assert [row[:3] for row in _loaded(orders)] == [(7, None, 2)]
+
+
+def test_a_key_that_is_not_loaded_is_refused_when_planned(orders: Lab) -> None:
+    _put(orders, selected_columns=["id", "version", "changed_at"])
+    with pytest.raises(ConfigError, match="leaves out 'region'"):
+        orders.open_and_plan("keyless")
