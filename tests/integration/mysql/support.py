@@ -14,6 +14,7 @@ from etl_runner.convert.fields import BqField
 from etl_runner.convert.raw import RAW_COLUMN, raw_values, split_raw
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn
 from etl_runner.sources.base import Extract, PlanRequest
+from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.source import MySqlSource
 from local.mariadb import MariaDbServer
 
@@ -50,7 +51,7 @@ class Database:
     def clear(self) -> None:
         """Drop all tables and views."""
         for name, kind in self.text("SHOW FULL TABLES"):
-            self.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} `{name}`")
+            self.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {identifier(name or '')}")
 
     def close(self) -> None:
         """Close the connection that :meth:`execute` uses."""

@@ -110,6 +110,8 @@ def server_error(code: int | None, message: str, where: Where, doing: str) -> Et
         return RetryableError(f"{place}: {_RETRYABLE[code]} (error {code})")
     if code in PRIVILEGE_NEEDED:
         return PermanentError(f"{place}: user {where.user!r} lacks a permission ({message})")
+    if code == 1792:
+        return PermanentError(f"{place}: the query writes, and may only read (error 1792)")
     if code == 1064:
         return PermanentError(f"{place}: the server does not understand the query (error 1064, syntax)")
     if code in _NAMED:
