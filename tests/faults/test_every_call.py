@@ -7,7 +7,7 @@ import pytest
 from etl_runner.commit.open_run import Finished
 from tests.faults.world import Cut, Killed, World
 
-SHAPES = [("append", False), ("append", True), ("replace", False), ("replace", True)]
+SHAPES = [("append", False), ("append", True), ("replace", False), ("replace", True), ("merge", True)]
 
 
 def _world(disposition: str, staged: bool, *, loaded: bool) -> World:

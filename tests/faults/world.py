@@ -108,6 +108,12 @@ class BigQueryWorld:
         if found := re.fullmatch(r"INSERT INTO `(.+?)` .* FROM `(.+?)`", job["query"]):
             self._write(found[1], self.tables[found[2]], "WRITE_APPEND")
             return len(self.tables[found[2]]) + self.miscount
+        if found := re.fullmatch(
+            r"MERGE INTO `(.+?)` AS T USING .* FROM `(.+?)`\).* VALUES .*", job["query"]
+        ):
+            staged = self.tables[found[2]]
+            self.tables[found[1]] = sorted({*self.tables.get(found[1], []), *staged})
+            return len(set(staged))
         if found := re.fullmatch(r"TRUNCATE TABLE `(.+?)`", job["query"]):
             self.tables[found[1]] = []
             return 0
@@ -298,7 +304,7 @@ class Process:
     def make_plan(self, resolved: None, key: RunKey, state: Any) -> Plan:
         """Stands for the planner: what is new, cut into units."""
         world = self.world
-        low = state.watermark["value"] if state.watermark and world.disposition == "append" else 0
+        low = state.watermark["value"] if state.watermark and world.disposition != "replace" else 0
         high = world.rows
         bounds = list(range(low, high, world.unit_rows))
         units = tuple(
@@ -331,6 +337,7 @@ class Process:
                 estimate_how="counted",
                 next_watermark={"value": high},
                 allow_empty=world.allow_empty,
+                merge_keys=("id",) if world.disposition == "merge" else (),
             ),
             units,
         )

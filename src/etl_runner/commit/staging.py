@@ -14,7 +14,8 @@ from etl_runner.convert.fields import BqField
 from etl_runner.errors import PermanentError
 
 _STAGED = {"JSON": "STRING", "INTERVAL": "STRING", "RANGE": "STRING", "DATETIME": "TIMESTAMP"}
-_WIDE_NUMBERS = {"fail": "exact", "round": "round"}
+# "exact", which fails the job, is PARSE_JSON's own default.
+_WIDE_NUMBERS = {"fail": "", "round": ", wide_number_mode => 'round'"}
 
 
 def needs_staging(field: BqField) -> bool:
@@ -57,7 +58,7 @@ def publish_expression(field: BqField, json_numbers: str = "fail") -> str:
 
 def _convert(value: str, field: BqField, json_numbers: str) -> str:
     if field.type == "JSON":
-        return f"PARSE_JSON({value}, wide_number_mode => '{_WIDE_NUMBERS[json_numbers]}')"
+        return f"PARSE_JSON({value}{_WIDE_NUMBERS[json_numbers]})"
     if field.type == "DATETIME":
         return f"DATETIME({value}, 'UTC')"
     if field.type == "RANGE":

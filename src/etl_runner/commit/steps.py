@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from etl_runner.commit.merge import merge_statement
 from etl_runner.commit.staging import needs_staging, publish_expression, quote, staging_field
 from etl_runner.convert.fields import BqField
 from etl_runner.planning.plan import Destination, PlanHeader
@@ -22,12 +23,13 @@ def commit_steps(
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The jobs that make ``uris`` visible in the plan's destination, and the staging tables to drop.
 
-    One load job where Parquet can fill the destination; otherwise a load into a staging table and one
-    query from there. ``rows`` is what the manifests say.
+    One load job where Parquet can fill the destination; otherwise, and for a merge, a load into a staging
+    table and one query from there. ``rows`` is what the manifests say.
     """
     if not uris:
         return (_empty(header),), ()
-    if not any(needs_staging(column) for column in header.destination.schema):
+    staged = any(needs_staging(column) for column in header.destination.schema)
+    if not staged and header.disposition != "merge":
         return (_load(header, uris, rows),), ()
     staging = _staging_table(header)
     columns = _shard_columns(header)
@@ -92,6 +94,10 @@ def _publish(header: PlanHeader, staging: str, columns: Sequence[BqField], rows:
         prepare = (change,) if destination.added else ()
     else:
         prepare = (Preparation("create", table_resource(destination)),)
+    if header.disposition == "merge":
+        merge = merge_statement(header, source, columns)
+        # How many rows a merge touches is not how many were staged: keys may repeat.
+        return Step("query", {"query": {"query": merge, "useLegacySql": False}}, None, prepare)
     if header.disposition == "append":
         names = ", ".join(quote(column.name) for column in columns)
         query: dict[str, Any] = {

@@ -22,6 +22,11 @@ METADATA_FIELDS = {
     "_etl_run_id": BqField("_etl_run_id", "STRING", description="The run that loaded the row"),
     "_etl_loaded_at": BqField("_etl_loaded_at", "TIMESTAMP", description="When that run was planned"),
 }
+_NO_KEYS = frozenset({"JSON", "GEOGRAPHY", "STRUCT", "INTERVAL", "FLOAT64"})
+# https://cloud.google.com/bigquery/docs/clustered-tables#cluster_column_types
+_CLUSTERABLE = frozenset(
+    {"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"}
+)
 _PARTITIONABLE = frozenset({"DATE", "TIMESTAMP", "DATETIME"})
 
 Expression = Callable[[SourceColumn, BqField], str | None]
@@ -45,6 +50,10 @@ class Matched:
     destination: Destination
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    """Destination names of the document's primary_key_column, for an upsert."""
+    cursor: str | None = None
+    """Destination name of the cursor, where it is loaded."""
 
 
 def match_columns(
@@ -92,7 +101,16 @@ def match_columns(
     )
     if not destination.exists:
         full = _lay_out(document, full, columns)
-    return Matched(tuple(columns), full, metadata, tuple(notes))
+    cursor = getattr(document, "cursor_column", None)
+    loaded = {column.source: column.destination for column in columns}
+    return Matched(
+        tuple(columns),
+        full,
+        metadata,
+        tuple(notes),
+        keys=_keys(document, loaded) if document.load_type == "upsert" else (),
+        cursor=loaded[cursor].name if cursor in loaded else None,
+    )
 
 
 def find_destination(
@@ -148,6 +166,22 @@ def _select(document: SourceDocument, columns: Sequence[SourceColumn]) -> list[S
     if problems:
         raise ConfigError("source document", tuple(problems))
     return [by_name[name] for name in document.selected_columns] or list(columns)
+
+
+def _keys(document: SourceDocument, loaded: Mapping[str, BqField]) -> tuple[str, ...]:
+    """The destination columns that identify a row."""
+    problems = []
+    for number, name in enumerate(document.primary_key_column):
+        path = f"primary_key_column[{number}]"
+        if name not in loaded:
+            problems.append(
+                Problem(path, f"column {name!r} is not loaded, so rows cannot be told apart by it")
+            )
+        elif loaded[name].mode == "REPEATED" or loaded[name].type in _NO_KEYS:
+            problems.append(Problem(path, f"a column of type {loaded[name].type} cannot be a key"))
+    if problems:
+        raise ConfigError("source document", tuple(problems))
+    return tuple(loaded[name].name for name in document.primary_key_column)
 
 
 def _unknown(path: str, name: str, known: Mapping[str, object]) -> Problem:
@@ -211,6 +245,10 @@ def _lay_out(
     if document.load_type != "transactional" or document.partition_type == "none":
         field = None
     kind = (document.partition_type or "DAY") if field is not None else None
-    return replace(
-        destination, partition_field=field, partition_type=kind, clustering=tuple(document.clustering)
-    )
+    clustering = tuple(document.clustering)
+    if document.load_type == "upsert" and not clustering:
+        # A merge looks rows up by key: clustered by it, BigQuery reads a part of the table only.
+        loaded = {column.source: column.destination for column in columns}
+        wanted = [loaded[name] for name in document.primary_key_column if name in loaded]
+        clustering = tuple(item.name for item in wanted if item.type in _CLUSTERABLE)[:4]
+    return replace(destination, partition_field=field, partition_type=kind, clustering=clustering)

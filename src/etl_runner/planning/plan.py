@@ -15,7 +15,7 @@ from etl_runner import jsontypes
 from etl_runner.convert.fields import BqField
 
 Engine = Literal["none", "cloud_run", "dataflow", "bigquery"]
-Disposition = Literal["append", "replace"]
+Disposition = Literal["append", "replace", "merge"]
 UnitKind = Literal["whole", "range", "hash", "file"]
 PLAN_FORMAT = 1
 
@@ -149,6 +149,10 @@ class PlanHeader:
     """What the state's watermark becomes when this run is committed; None leaves it as it is."""
     snapshot: bool = False
     """All units are read in one exported snapshot, by one task; its manifests count only together."""
+    merge_keys: tuple[str, ...] = ()
+    """For ``merge``: the destination columns that identify a row."""
+    merge_order: str | None = None
+    """For ``merge``: of several rows with one key, the one with the greatest value of this column stays."""
     metadata: tuple[str, ...] = ()
     """Metadata columns wanted: ``_etl_run_id``, ``_etl_loaded_at``, ``_etl_source_file``."""
     on_bad_row: Literal["fail", "reject"] = "fail"
@@ -177,6 +181,7 @@ class PlanHeader:
                 "window": Window(**value["window"]),
                 "columns": tuple(PlannedColumn.from_json(column) for column in value["columns"]),
                 "destination": Destination.from_json(value["destination"]),
+                "merge_keys": tuple(value.get("merge_keys", ())),
                 "metadata": tuple(value["metadata"]),
                 "notes": tuple(value["notes"]),
             }

@@ -10,10 +10,12 @@ from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.destination import Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_engine
-from etl_runner.planning.plan import Plan, PlanHeader
+from etl_runner.planning.plan import Disposition, Plan, PlanHeader
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Extract, PlanRequest, Source
 from etl_runner.state.document import State
+
+_DISPOSITIONS: dict[str, Disposition] = {"transactional": "append", "catalog": "replace", "upsert": "merge"}
 
 
 class Planner:
@@ -39,7 +41,7 @@ class Planner:
             PermanentError, RetryableError: source or destination refuse or cannot be reached.
         """
         document = resolved.document
-        _refuse_unbuilt(document.load_type, getattr(document, "json_numbers", "fail"))
+        _refuse_unbuilt(getattr(document, "json_numbers", "fail"))
         settings = self._settings
         now = self._clock()
         source = self._open_source(resolved)
@@ -75,7 +77,7 @@ class Planner:
             source_type=document.source_type,
             engine=choice.engine,
             engine_reason=choice.reason,
-            disposition="replace" if document.load_type == "catalog" else "append",
+            disposition=_DISPOSITIONS[document.load_type],
             window=extract.window,
             columns=matched.columns,
             destination=matched.destination,
@@ -88,6 +90,8 @@ class Planner:
             read=extract.read,
             next_watermark=extract.next_watermark,
             snapshot=snapshot and choice.engine == "cloud_run",
+            merge_keys=matched.keys,
+            merge_order=matched.cursor if document.load_type == "upsert" else None,
             metadata=matched.metadata,
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,
@@ -106,12 +110,8 @@ class Planner:
         return Plan(header, extract.units)
 
 
-def _refuse_unbuilt(load_type: str, json_numbers: str) -> None:
+def _refuse_unbuilt(json_numbers: str) -> None:
     problems = []
-    if load_type == "upsert":
-        problems.append(
-            Problem("load_type", "upsert is not available yet", "upsert", "transactional, catalog")
-        )
     if json_numbers == "string":
         allowed = "fail, round"
         problems.append(Problem("json_numbers", "string is not available yet", "string", allowed))
