@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from etl_runner.errors import ConfigError
@@ -12,17 +14,15 @@ pytestmark = pytest.mark.stack
 COLUMNS = "id, region, version"
 
 
-def _put(lab: Lab, **fields: object) -> None:
-    lab.put(
-        **{
-            "source_table_name": "orders",
-            "load_type": "upsert",
-            "timestamp_column": "changed_at",
-            "primary_key_column": ["id", "region"],
-            "late_window": "1s",
-            **fields,
-        }
-    )
+def _put(lab: Lab, **fields: Any) -> None:
+    document: dict[str, Any] = {
+        "source_table_name": "orders",
+        "load_type": "upsert",
+        "timestamp_column": "changed_at",
+        "primary_key_column": ["id", "region"],
+        "late_window": "1s",
+    }
+    lab.put(**{**document, **fields})
 
 
 @pytest.fixture
