@@ -1,8 +1,10 @@
 """List what this machine lacks to run the project, then install it. ``make setup`` calls this.
 
 Only the standard library: this runs before anything is installed, under any Python from 3.9 on.
-Nothing is installed outside the repository: uv and the BigQuery stand-in go to ``.local``, the project's
-environment to ``.venv``. The network is used for PyPI alone. With nothing missing it takes milliseconds.
+Nothing but MariaDB is installed outside the repository: uv and the BigQuery stand-in go to ``.local``, the
+project's environment to ``.venv``. MariaDB, which only the MySQL source's tests need, is the distribution's
+package, installed where root runs this and apt-get is there. The network is used for PyPI and that package.
+With nothing missing it takes milliseconds.
 """
 
 from __future__ import annotations
@@ -163,6 +165,29 @@ def install_bigquery() -> None:
         raise InstallError(f"the BigQuery stand-in: {error}") from error
 
 
+def find_mariadb() -> str | None:
+    """The server's program, or the variable that names a server to use instead."""
+    if os.environ.get("ETL_TEST_MYSQL_URL"):
+        return "ETL_TEST_MYSQL_URL"
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"])
+    return shutil.which("mariadbd", path=path) if shutil.which("mariadb-install-db", path=path) else None
+
+
+def install_mariadb() -> None:
+    """Through apt-get; where that cannot be, the owner is told and the rest of the project works."""
+    packages = ["mariadb-server-core", "mariadb-client-core"]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        out(f"    not by this user: `apt-get install {' '.join(packages)}`, or set ETL_TEST_MYSQL_URL;")
+        out("    until then the tests of the MySQL source cannot run, all else does.")
+        return
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    try:
+        run(install, DEBIAN_FRONTEND="noninteractive")
+    except InstallError:  # the package lists of a fresh machine are missing or old
+        run(["apt-get", "update", "-q"])
+        run(install, DEBIAN_FRONTEND="noninteractive")
+
+
 def need_python(wanted: str, purpose: str) -> Callable[[], None]:
     def explain() -> None:
         raise InstallError(
@@ -218,6 +243,12 @@ PARTS = (
         find_bigquery,
         "local-bigquery from PyPI into an environment of its own under .local",
         install_bigquery,
+    ),
+    Part(
+        "MariaDB, for the MySQL source's tests",
+        find_mariadb,
+        "Debian's mariadb-server-core by apt-get",
+        install_mariadb,
     ),
 )
 
