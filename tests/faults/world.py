@@ -24,9 +24,9 @@ from etl_runner.commit.close import Closer, Done, Failure, RunKey
 from etl_runner.commit.finalize import Finalizer
 from etl_runner.commit.jobs import JobExists, JobStatus, destination_of
 from etl_runner.commit.open_run import Finished, Opened, Opener, Skipped
-from etl_runner.commit.prepare import collect_verified
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import EtlError, JobRefused, ObjectExists, PermanentError, RetryableError
+from etl_runner.execution.collect import collect_verified
 from etl_runner.execution.manifest import Manifest, Shard, manifest_name, shard_name
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
 from etl_runner.planning.write_plan import PlanWriter

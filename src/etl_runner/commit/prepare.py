@@ -8,7 +8,6 @@ from typing import Any
 
 from etl_runner.commit.steps import MAX_LOAD_BYTES, MAX_LOAD_URIS, commit_steps
 from etl_runner.errors import PermanentError
-from etl_runner.execution.collect import collect_manifests, verify_footers
 from etl_runner.execution.manifest import Manifest
 from etl_runner.planning.plan import Plan, PlanHeader
 from etl_runner.state.document import State
@@ -49,17 +48,6 @@ def extracted_receipt(header: PlanHeader, state: State, manifests: Sequence[Mani
         "bytes": sum(manifest.bytes for manifest in manifests),
         "watermark_after": state.watermark if header.next_watermark is None else header.next_watermark,
     }
-
-
-def collect_verified(staging: ObjectStore, plan: Plan) -> Sequence[Manifest]:
-    """All manifests that count, after a look at every shard's own footer.
-
-    Raises:
-        PermanentError: units without a manifest (and why), or shards that are not what manifests say.
-    """
-    manifests = collect_manifests(staging, plan.header, [unit.id for unit in plan.units])
-    verify_footers(staging, [shard for manifest in manifests for shard in manifest.shards])
-    return manifests
 
 
 def check_manifests(header: PlanHeader, manifests: Sequence[Manifest]) -> None:

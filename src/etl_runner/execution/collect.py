@@ -140,4 +140,8 @@ def _incomplete(objects: ObjectStore, header: PlanHeader, missing: list[str]) ->
     failures = read_failures(objects, header)
     # Of the recorded reasons, one of a missing unit or of a whole task says most.
     reason = next((f for f in failures if f.unit in gone or f.unit.startswith("task-")), None)
-    return PermanentError(f"{text}; {reason.unit}: {reason.message}" if reason else text)
+    if reason is None:
+        return PermanentError(text)
+    # Most messages of units name the unit themselves.
+    said = reason.message if reason.unit in reason.message else f"{reason.unit}: {reason.message}"
+    return PermanentError(f"{text}; {said}" if len(missing) > 1 else said)

@@ -102,7 +102,7 @@ class Deployment:
     def finalizer(self, source_id: str) -> Finalizer:
         """The committing steps."""
         from etl_runner.commit.finalize import Finalizer
-        from etl_runner.commit.prepare import collect_verified
+        from etl_runner.execution.collect import collect_verified
 
         return Finalizer(
             self.store(source_id),

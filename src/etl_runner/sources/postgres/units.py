@@ -126,7 +126,7 @@ def clip(edges: Sequence[Edge], low: str | None, high: str, scale: Scale) -> lis
         if following is not None and following > end:
             result[-1] = replace(last, after=last.after * (end - position) / (following - position))
         elif following is None and last.after == 0:
-            result[-1] = replace(last, after=_density(known) * (end - position))
+            result[-1] = replace(last, after=_growth(known, end - position))
     if start is not None and low is not None and start < end:
         previous = [(p, e) for p, e in known if p <= start]
         next_position = inside[0][0] if inside else end
@@ -141,9 +141,12 @@ def clip(edges: Sequence[Edge], low: str | None, high: str, scale: Scale) -> lis
     return result
 
 
-def _density(known: Sequence[tuple[int, Edge]]) -> float:
+def _growth(known: Sequence[tuple[int, Edge]], length: int) -> float:
+    """Rows to expect in a stretch of ``length`` behind the last known value: as dense as before, yet a tenth
+    of what is known at most, since the newest rows of a table may be old."""
     span = known[-1][0] - known[0][0]
-    return sum(edge.at + edge.after for _, edge in known) / span if span > 0 else 0.0
+    rows = sum(edge.at + edge.after for _, edge in known)
+    return min(rows * length / span, rows / 10) if span > 0 else 0.0
 
 
 def _whole(relation: Relation, estimate: Estimate) -> WorkUnit:
