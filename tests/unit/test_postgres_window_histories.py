@@ -151,7 +151,9 @@ def histories(
 def ticks_of(transaction: Transaction, late: int) -> st.SearchStrategy[Decimal]:
     """``now()``, the clock, a time ahead; or one before the begin, committed within the late window."""
     own = st.just(transaction.begin) | st.integers(transaction.begin, transaction.commit + 5)
-    return (own | st.integers(transaction.commit - late, transaction.commit)).map(Decimal)
+    past = st.sampled_from((transaction.begin - 1, transaction.commit - late))
+    past = past.map(lambda time: max(time, transaction.commit - late))
+    return (own | past | st.integers(transaction.commit - late, transaction.commit)).map(Decimal)
 
 
 def end_of_ticks(moment: Moment) -> End:
@@ -178,6 +180,15 @@ def test_the_row_of_the_oldest_transaction_which_is_older_than_the_late_window()
 
     assert not missing(history, end_of_ticks)
     assert lost(history, not_strict)
+
+
+def test_what_is_settled_is_taken_though_an_older_transaction_is_open() -> None:
+    """Its number is not before X, its cursor exactly the settled bound: no later run looks there."""
+    history = History(
+        [Transaction(10, 30), Transaction(11, 12, [Decimal(9)])],
+        [Run(20, 20, 5), Run(QUIET, QUIET, 5), Run(2 * QUIET, 2 * QUIET, 5)],
+    )
+    assert not missing(history, end_of_ticks)
 
 
 def without_settled(late_of: Callable[[], int]) -> BoundsRule:
