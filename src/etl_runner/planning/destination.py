@@ -178,7 +178,8 @@ def _keys(document: SourceDocument, loaded: Mapping[str, BqField]) -> tuple[str,
                 Problem(path, f"column {name!r} is not loaded, so rows cannot be told apart by it")
             )
         elif loaded[name].mode == "REPEATED" or loaded[name].type in _NO_KEYS:
-            problems.append(Problem(path, f"a column of type {loaded[name].type} cannot be a key"))
+            kind = f"{'REPEATED ' if loaded[name].mode == 'REPEATED' else ''}{loaded[name].type}"
+            problems.append(Problem(path, f"a column of type {kind} cannot be a key"))
     if problems:
         raise ConfigError("source document", tuple(problems))
     return tuple(loaded[name].name for name in document.primary_key_column)
