@@ -121,7 +121,7 @@ def test_an_upsert_clusters_by_its_key_and_orders_by_its_cursor() -> None:
 
 def test_a_key_that_cannot_be_compared_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"primary_key_column\[0\]: a column of type STRING cannot be a key"
+        ConfigError, match=r"primary_key_column\[0\]: a column of type REPEATED STRING cannot be a key"
     ):
         _match(load_type="upsert", primary_key_column="tags")
 
