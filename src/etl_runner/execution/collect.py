@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from etl_runner import jsontypes
 from etl_runner.errors import CorruptStateError, PermanentError
@@ -15,6 +16,9 @@ from etl_runner.state.objects import ObjectStore
 
 THREADS = 16
 """Objects read at the same time."""
+FEW = 2
+T = TypeVar("T")
+R = TypeVar("R")
 NAMED = 5
 """Missing units that an error names, at most."""
 _MAGIC = b"PAR1"
@@ -48,8 +52,7 @@ def collect_manifests(objects: ObjectStore, header: PlanHeader, unit_ids: Sequen
             raise CorruptStateError(f"the manifest {name} was listed and cannot be found")
         return parse_manifest(name, unit, stored.data)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(read, unit_ids))
+    return _each(read, unit_ids)
 
 
 def collect_verified(objects: ObjectStore, plan: Plan) -> list[Manifest]:
@@ -86,8 +89,15 @@ def verify_footers(objects: ObjectStore, shards: Sequence[Shard]) -> int:
     Raises:
         PermanentError: a shard is missing or is another one than the manifest says.
     """
+    return sum(_each(lambda shard: _verify(objects, shard), shards))
+
+
+def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """The function's results, many at the same time; a few are not worth starting threads for."""
+    if len(items) <= FEW:
+        return [function(item) for item in items]
     with ThreadPoolExecutor(THREADS) as pool:
-        return sum(pool.map(lambda shard: _verify(objects, shard), shards))
+        return list(pool.map(function, items))
 
 
 def _verify(objects: ObjectStore, shard: Shard) -> int:
