@@ -1,8 +1,9 @@
 """Text to decimals, exactly.
 
-Arrow parses plain digits fast and right. Exponents and very long texts it may turn into another number
-without a word (``1234e33`` as ``decimal128(38, 9)``; a one and 300 zeros becomes 0), so those few go through
-Python's decimals.
+Arrow parses plain digits fast and right as long as the number fits into the 38 or 76 digits that a decimal
+is stored in, the target's scale included. What does not fit it may turn into another number without a word
+(30 digits before the point, or ``1234e33``, as ``decimal128(38, 9)``; a one and 300 zeros becomes 0), so such
+texts, which are few, go through Python's decimals.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_SAFE_LENGTH = 80
-"""A sign, a point and the 76 digits of the widest decimal fit; longer texts are parsed by Python."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?", re.ASCII)
 
 
@@ -26,8 +25,11 @@ def parse_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
     """
     longest = pc.max(pc.binary_length(array)).as_py() or 0
     odd = pc.match_substring(array, "e", ignore_case=True)
-    if longest > _SAFE_LENGTH:
-        odd = pc.or_(odd, pc.greater(pc.binary_length(array), _SAFE_LENGTH))
+    width = 38 if pa.types.is_decimal128(target) else 76
+    room = width - target.scale
+    if longest > room:
+        odd = pc.or_(odd, pc.greater(pc.binary_length(array), width))
+        odd = pc.or_(odd, pc.match_substring_regex(array, f"[0-9]{{{room + 1}}}"))
     if pc.any(odd).as_py():
         plain = [_plain(text, target) for text in pc.filter(array, odd).to_pylist()]
         array = pc.replace_with_mask(array, pc.fill_null(odd, False), pa.array(plain, pa.string()))
