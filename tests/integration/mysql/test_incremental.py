@@ -216,3 +216,33 @@ def test_where_a_first_run_begins(orders: Database) -> None:
 def test_a_watermark_of_another_column_is_refused(orders: Database) -> None:
     with pytest.raises(PermanentError, match="etl-runner reset"):
         _run(orders, {"value": "1", "column": "id", "type": "key"})
+
+
+def test_on_a_replica_the_window_stays_settle_seconds_behind(orders: Database) -> None:
+    orders.execute(
+        "INSERT INTO orders (updated) VALUES (NOW(6) - INTERVAL 50 SECOND), (NOW(6) - INTERVAL 100 SECOND)",
+        "SET GLOBAL read_only = ON",
+    )
+    try:
+        read, extract = _run(orders, None)
+    finally:
+        orders.execute("SET GLOBAL read_only = OFF")
+    assert read.columns["id"] == [2]
+    assert any("the server is a replica" in note and "60 s" in note for note in extract.notes)
+
+
+def test_what_is_not_committed_is_never_read(orders: Database) -> None:
+    """Not even where that is the server's default."""
+    orders.execute("INSERT INTO orders (updated) VALUES (NOW(6) - INTERVAL 1 HOUR)")
+    writer = orders.connect(autocommit=False)
+    writer.query("INSERT INTO orders (updated) VALUES ('2024-01-01')")
+    orders.execute("SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    try:
+        read, _ = _run(orders, None)
+        catalog = source_of(orders, source_table_name="orders")
+        assert read_all(catalog, plan_of(catalog)[0], snapshot=True).columns["id"] == [1]
+    finally:
+        orders.execute("SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        writer.rollback()
+        writer.close()
+    assert read.columns["id"] == [1]

@@ -90,7 +90,9 @@ def test_a_visible_window_ends_before_all_that_may_still_be_written(
 ) -> None:
     oldest = None if age is None else _T0 - age
     cursor = MyCursor("t.`c`", kind, kind)  # type: ignore[arg-type]
-    high = end_of_window(cursor, None, Instant(_T0, oldest, 7, True, None), dt.timedelta(seconds=settle))
+    high = end_of_window(
+        cursor, None, Instant(_T0, oldest, 7, True, None, None), dt.timedelta(seconds=settle)
+    )
     assert high.replace(tzinfo=None) < min(_T0, oldest or _T0) - dt.timedelta(seconds=1)
     assert (high.tzinfo is not None) == (kind == "timestamptz")
 
@@ -99,13 +101,13 @@ def test_a_visible_window_ends_before_all_that_may_still_be_written(
 def test_a_blind_window_stays_settle_seconds_behind(settle: int) -> None:
     cursor = MyCursor("t.`c`", "timestamp", "datetime")
     distance = dt.timedelta(seconds=settle)
-    high = end_of_window(cursor, None, Instant(_T0, None, None, False, None), distance)
+    high = end_of_window(cursor, None, Instant(_T0, None, None, False, None, None), distance)
     assert high == _T0 - distance - dt.timedelta(microseconds=1)
 
 
 def test_a_window_never_goes_back() -> None:
     cursor = MyCursor("t.`c`", "timestamp", "datetime")
-    held = Instant(_T0, _T0 - dt.timedelta(hours=5), 7, True, None)
+    held = Instant(_T0, _T0 - dt.timedelta(hours=5), 7, True, None, None)
     low = _T0 - dt.timedelta(hours=1)
     assert end_of_window(cursor, low, held, dt.timedelta(0)) == low
 
@@ -117,7 +119,7 @@ def test_a_day_is_over_before_it_is_read() -> None:
         ("2024-05-17 00:00:03", 16),
         ("2024-05-17 23:59:59", 16),
     ):
-        instant = Instant(dt.datetime.fromisoformat(clock), None, None, True, None)
+        instant = Instant(dt.datetime.fromisoformat(clock), None, None, True, None, None)
         assert end_of_window(cursor, None, instant, dt.timedelta(0)) == dt.date(2024, 5, expected)
 
 

@@ -78,8 +78,6 @@ class Control:
         that of every query in it."""
         kind = "WITH CONSISTENT SNAPSHOT, READ ONLY" if snapshot else "READ ONLY"
         with diagnosed(self.where, "opening a transaction"):
-            if snapshot:
-                self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self._run(f"START TRANSACTION {kind}")
         try:
             yield self
@@ -211,6 +209,12 @@ def connect(target: Target, timeout_seconds: int = CONTROL_TIMEOUT_SECONDS) -> C
         code, message = code_and_message(error)
         if code == ACCESS_DENIED and password is None:
             raise PermanentError(f"{where}: the server asks for a password, and none is configured") from None
+        if code == ACCESS_DENIED and mode == "disable":
+            # MariaDB refuses an open connection with this number too where it demands TLS.
+            raise PermanentError(
+                f"{where}: user {where.user!r} or the password was not accepted, or the server demands TLS"
+                " and sslmode is disable"
+            ) from None
         if code is None:
             raise RetryableError(f"{where}: the connection ended while it was opened") from None
         raise server_error(code, message, where, "connecting") from None
@@ -240,6 +244,8 @@ def _session_statements(mariadb: bool, timeout_seconds: int) -> list[str]:
     )
     return [
         "SET SESSION time_zone = '+00:00'",
+        # Never what others have not committed, and no locks, whatever the server's default is.
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         f"SET SESSION {limit}",
         f"SET SESSION net_write_timeout = {_WRITE_TIMEOUT_SECONDS}",
         f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT_SECONDS}",

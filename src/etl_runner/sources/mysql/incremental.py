@@ -261,6 +261,11 @@ def _notes(
 
 
 def _guarantee(name: str, instant: Instant, document: DatabaseSource) -> str:
+    if instant.elsewhere is not None:
+        return (
+            f"the server is {instant.elsewhere}, and transactions of others are not seen here: rows that"
+            f" arrive more than {document.settle_seconds} s (settle_seconds) after their {name} are lost"
+        )
     if not instant.visible:
         return (
             "this user may not see other users' transactions (grant it PROCESS): rows that are committed"

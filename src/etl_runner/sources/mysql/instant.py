@@ -53,7 +53,10 @@ class Instant:
     holder: int | None
     """Its connection's id."""
     visible: bool
-    """Whether this user may see other users' transactions (PROCESS)."""
+    """Whether all transactions that write here can be seen: this user has PROCESS, and nothing comes from
+    another server."""
+    elsewhere: str | None
+    """What makes transactions of other servers' arrive here: ``a replica``, ``a member of a cluster``."""
     zone: str | None
     """For a cursor without time zone: the zone that it is taken to be written in."""
 
@@ -80,7 +83,28 @@ def observe(control: Control, *, local: bool, sleep: Callable[[float], None]) ->
         zone = str(control.value("SELECT @@GLOBAL.time_zone", "asking for the time zone"))
         t0 = _at(control, t0, zone)
         oldest = None if oldest is None else _at(control, oldest, zone)
-    return Instant(t0, oldest, holder, opened is not None, zone)
+    elsewhere = _elsewhere(control)
+    return Instant(t0, oldest, holder, opened is not None and elsewhere is None, elsewhere, zone)
+
+
+def _elsewhere(control: Control) -> str | None:
+    """Whether rows come here from another server, whose open transactions nobody shows here."""
+    settings = dict(
+        control.rows(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN"
+            " ('read_only', 'wsrep_on', 'group_replication_group_name')",
+            "asking whether the server follows another",
+        )
+    )
+    if settings.get("wsrep_on") == "ON" or settings.get("group_replication_group_name"):
+        return "a member of a cluster"
+    applying = control.value(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
+        # InnoDB's own threads are the system's too.
+        " WHERE USER = 'system user' AND COMMAND <> 'Daemon'",
+        "asking whether the server follows another",
+    )
+    return "a replica" if applying or settings.get("read_only", "OFF") not in ("OFF", "0") else None
 
 
 def _moment(text: Any) -> datetime:

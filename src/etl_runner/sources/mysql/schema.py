@@ -90,7 +90,8 @@ def table(control: Control, database: str | None, name: str, document: str) -> R
         found = _find(control, first, rest)
     if not found:
         raise _missing_table(control, place, name, document)
-    place, actual, kind, engine, rows, row_bytes = found[0]
+    # The catalog may compare without case where the server's tables are told apart by it.
+    place, actual, kind, engine, rows, row_bytes = min(found, key=lambda row: row[1] != name)
     columns = _columns(control, place, actual)
     if not columns:
         raise PermanentError(

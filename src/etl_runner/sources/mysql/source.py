@@ -129,7 +129,7 @@ class MySqlSource:
             problem = Problem(
                 "replica_host",
                 "is not supported for MySQL, whose replicas cannot be told to have caught up with a plan;"
-                " name the replica as host to read all from it",
+                " name the server to read from as host",
             )
             raise ConfigError(self._source_id, (problem,))
 
