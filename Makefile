@@ -42,8 +42,8 @@ bench: setup  ## Measure: throughput, ratios, peak memory
 model: setup  ## Explore the models of the protocols with larger bounds
 	$(PY) -m tests.model --large $(MODEL_ARGS)
 
-infra: setup  ## Check the workflow's definition
-	$(PY) -m local.workflows --check workflows/etl.yaml
+infra: setup  ## Check what is deployed, without a cloud: Terraform, workflow, Dockerfile
+	$(PY) -m tools.infra
 
 schema: setup  ## Write docs/schema/*.json from the configuration's models
 	$(PY) -m etl_runner.config.schema docs/schema

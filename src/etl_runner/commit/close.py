@@ -170,6 +170,14 @@ class Closer:
         except EtlError:
             # Loading goes on while Pub/Sub is out of order; the receipt is the record.
             log.exception("run event not published", extra={"run_id": receipt["run_id"]})
+        log.log(
+            logging.INFO if receipt["outcome"] == "ok" else logging.WARNING,
+            "run %s of source %s ended: %s",
+            receipt["run_id"],
+            receipt["source_id"],
+            receipt["outcome"],
+            extra={"fields": run_ended(receipt)},
+        )
         self._receipts.write(receipt)
 
     def _complete(
@@ -184,3 +192,23 @@ class Closer:
             "reason": reason,
             "finished": timestamp(self.clock()),
         }
+
+
+def run_ended(receipt: dict[str, Any]) -> dict[str, Any]:
+    """The log line's fields of a run that is over, which the deployment's metrics and alerts count.
+
+    ``reject_share`` is rejected rows over rows read, 0 when none were read.
+    """
+    read, rejects = receipt.get("rows_read", 0), receipt.get("rejects", 0)
+    return {
+        "event": "run_ended",
+        "source_id": receipt["source_id"],
+        "run_id": receipt["run_id"],
+        "epoch": receipt["epoch"],
+        "outcome": receipt["outcome"],
+        "rows_read": read,
+        "rows_loaded": receipt.get("rows_loaded", 0),
+        "rejects": rejects,
+        "reject_share": rejects / read if read else 0.0,
+        "row_mismatch": "row_mismatch" in receipt,
+    }

@@ -1,0 +1,53 @@
+# One CloudEvent for each finished run. The subscription keeps them for whoever wants to follow runs; what
+# a subscriber fails to process five times lies with the dead letters.
+
+resource "google_pubsub_topic" "this" {
+  for_each = { events = "run-events", dead = "run-events-dead" }
+
+  name         = "${var.name}-${each.value}"
+  project      = var.project
+  labels       = local.labels
+  kms_key_name = var.kms_key
+
+  message_retention_duration = "604800s"
+
+  depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.agent]
+}
+
+resource "google_pubsub_subscription" "events" {
+  name    = google_pubsub_topic.this["events"].name
+  project = var.project
+  topic   = google_pubsub_topic.this["events"].id
+  labels  = local.labels
+
+  ack_deadline_seconds       = 60
+  message_retention_duration = "604800s"
+
+  # An empty ttl: it never expires.
+  expiration_policy {
+    ttl = ""
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.this["dead"].id
+    max_delivery_attempts = 5
+  }
+}
+
+resource "google_pubsub_subscription" "dead" {
+  name    = google_pubsub_topic.this["dead"].name
+  project = var.project
+  topic   = google_pubsub_topic.this["dead"].id
+  labels  = local.labels
+
+  message_retention_duration = "2678400s"
+
+  expiration_policy {
+    ttl = ""
+  }
+}

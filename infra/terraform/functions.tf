@@ -1,0 +1,107 @@
+# One archive a function: its own folder and src/etl_runner. The content's hash is in the object's name, so
+# that a function is built anew exactly when something in its archive has changed.
+
+locals {
+  repository = abspath("${path.module}/../..")
+
+  # Timeouts are those that workflows/etl.yaml waits for.
+  functions = {
+    trigger  = { timeout = 300, memory = "1Gi" }
+    plan     = { timeout = 600, memory = "1Gi" }
+    finalize = { timeout = 900, memory = "2Gi" }
+  }
+
+  package_files = { for file in fileset("${local.repository}/src", "etl_runner/**/*.py") : file => "${local.repository}/src/${file}" }
+
+  function_files = {
+    for name in keys(local.functions) : name => merge(local.package_files, {
+      "main.py"          = "${local.repository}/functions/${name}/main.py"
+      "requirements.txt" = "${local.repository}/functions/${name}/requirements.txt"
+    })
+  }
+
+  function_hashes = {
+    for name, files in local.function_files :
+    name => sha256(join("\n", [for file, path in files : "${file} ${filesha256(path)}"]))
+  }
+}
+
+data "archive_file" "function" {
+  for_each = local.functions
+
+  type        = "zip"
+  output_path = "${path.module}/.build/${each.key}-${substr(local.function_hashes[each.key], 0, 16)}.zip"
+
+  dynamic "source" {
+    for_each = local.function_files[each.key]
+    content {
+      filename = source.key
+      content  = file(source.value)
+    }
+  }
+}
+
+resource "google_storage_bucket_object" "function" {
+  for_each = local.functions
+
+  name   = "functions/${each.key}-${local.function_hashes[each.key]}.zip"
+  bucket = google_storage_bucket.this["code"].name
+  source = data.archive_file.function[each.key].output_path
+}
+
+resource "google_cloudfunctions2_function" "this" {
+  for_each = local.functions
+
+  name         = "${var.name}-${each.key}"
+  project      = var.project
+  location     = var.region
+  description  = "Step ${each.key} of workflows/etl.yaml"
+  labels       = local.labels
+  kms_key_name = var.kms_key
+
+  build_config {
+    runtime           = "python311"
+    entry_point       = "main"
+    service_account   = google_service_account.this["build"].id
+    docker_repository = google_artifact_registry_repository.this.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.this["code"].name
+        object = google_storage_bucket_object.function[each.key].name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email = google_service_account.this[each.key].email
+    # Workflows of the same project count as internal; nobody else can reach the address.
+    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    timeout_seconds                  = each.value.timeout
+    available_memory                 = each.value.memory
+    available_cpu                    = "1"
+    max_instance_count               = 20
+    max_instance_request_concurrency = 4
+    environment_variables            = local.settings
+
+    # Only plan speaks to databases.
+    direct_vpc_egress = var.vpc == null || each.key != "plan" ? null : (
+      var.vpc.all ? "VPC_EGRESS_ALL_TRAFFIC" : "VPC_EGRESS_PRIVATE_RANGES_ONLY"
+    )
+    dynamic "direct_vpc_network_interface" {
+      for_each = var.vpc == null || each.key != "plan" ? [] : [var.vpc]
+      content {
+        network    = direct_vpc_network_interface.value.network
+        subnetwork = direct_vpc_network_interface.value.subnetwork
+      }
+    }
+  }
+
+  # A build fails without its account's roles; a secret is read at the first request.
+  depends_on = [
+    google_project_iam_member.this,
+    google_project_iam_member.build_source,
+    google_artifact_registry_repository_iam_member.this,
+    google_storage_bucket_iam_member.this,
+  ]
+}

@@ -1,0 +1,154 @@
+# One service account for each part; who is granted what stands in permissions.yaml.
+
+locals {
+  parts = {
+    trigger   = "Function trigger: opens a run"
+    plan      = "Function plan: plans a run"
+    finalize  = "Function finalize: commits or closes a run"
+    runner    = "Cloud Run Job: reads the source, writes shards"
+    workflow  = "Workflow: calls the functions and starts the job"
+    scheduler = "Cloud Scheduler: starts the workflow"
+    build     = "Cloud Build: makes the functions' images"
+  }
+
+  permissions = yamldecode(file("${path.module}/permissions.yaml"))
+
+  members = merge(
+    { for part in keys(local.parts) : part => google_service_account.this[part].member },
+    { "pubsub-agent" = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com" },
+  )
+
+  # Kind of thing, then "<who> <role> <name>" of each grant on one.
+  grants = {
+    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "repository", "build-sources", "project"] : kind => {
+      for grant in local.permissions.grants : "${grant.who} ${grant.role} ${grant.target}" => {
+        who  = grant.who
+        role = grant.role
+        name = try(split(":", grant.target)[1], "")
+      } if split(":", grant.target)[0] == kind
+    }
+  }
+}
+
+resource "google_service_account" "this" {
+  for_each = local.parts
+
+  account_id   = "${var.name}-${each.key}"
+  project      = var.project
+  display_name = each.value
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_custom_role" "this" {
+  for_each = local.permissions.custom_roles
+
+  role_id     = "${replace(var.name, "-", "_")}_${each.key}"
+  project     = var.project
+  title       = "${each.value.title} (${var.name})"
+  permissions = each.value.permissions
+}
+
+resource "google_storage_bucket_iam_member" "this" {
+  for_each = local.grants["bucket"]
+
+  bucket = google_storage_bucket.this[each.value.name].name
+  role   = each.value.role
+  member = local.members[each.value.who]
+}
+
+resource "google_bigquery_dataset_iam_member" "this" {
+  for_each = local.grants["dataset"]
+
+  project    = var.project
+  dataset_id = var.create_dataset ? google_bigquery_dataset.this[0].dataset_id : var.dataset
+  role       = each.value.role
+  member     = local.members[each.value.who]
+}
+
+resource "google_pubsub_topic_iam_member" "this" {
+  for_each = local.grants["topic"]
+
+  project = var.project
+  topic   = google_pubsub_topic.this[each.value.name].name
+  role    = each.value.role
+  member  = local.members[each.value.who]
+}
+
+resource "google_pubsub_subscription_iam_member" "this" {
+  for_each = local.grants["subscription"]
+
+  project      = var.project
+  subscription = google_pubsub_subscription.events.name
+  role         = each.value.role
+  member       = local.members[each.value.who]
+}
+
+# A function of the second generation is a Cloud Run service of the same name.
+resource "google_cloud_run_v2_service_iam_member" "this" {
+  for_each = local.grants["function"]
+
+  project  = var.project
+  location = var.region
+  name     = google_cloudfunctions2_function.this[each.value.name].name
+  role     = each.value.role
+  member   = local.members[each.value.who]
+}
+
+resource "google_cloud_run_v2_job_iam_member" "this" {
+  for_each = local.grants["job"]
+
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_job.this.name
+  role     = each.value.role
+  member   = local.members[each.value.who]
+}
+
+resource "google_artifact_registry_repository_iam_member" "this" {
+  for_each = local.grants["repository"]
+
+  project    = var.project
+  location   = var.region
+  repository = google_artifact_registry_repository.this.name
+  role       = each.value.role
+  member     = local.members[each.value.who]
+}
+
+resource "google_project_iam_member" "this" {
+  for_each = local.grants["project"]
+
+  project = var.project
+  role = startswith(each.value.role, "custom:") ? (
+    google_project_iam_custom_role.this[trimprefix(each.value.role, "custom:")].name
+  ) : each.value.role
+  member = local.members[each.value.who]
+}
+
+resource "google_project_iam_member" "build_source" {
+  for_each = local.grants["build-sources"]
+
+  project = var.project
+  role    = each.value.role
+  member  = local.members[each.value.who]
+
+  condition {
+    title      = "only the buckets of functions to be built"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${data.google_project.this.number}-\")"
+  }
+}
+
+# Each secret by itself: no account may read the project's secrets as such.
+resource "google_secret_manager_secret_iam_member" "this" {
+  for_each = {
+    for pair in setproduct(keys(local.grants["secret"]), local.secret_names) : "${pair[0]} ${pair[1]}" => {
+      grant  = local.grants["secret"][pair[0]]
+      secret = pair[1]
+    }
+  }
+
+  project   = var.project
+  secret_id = google_secret_manager_secret.this[each.value.secret].secret_id
+  role      = each.value.grant.role
+  member    = local.members[each.value.grant.who]
+}

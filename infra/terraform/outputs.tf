@@ -1,0 +1,32 @@
+output "registry" {
+  description = "Where the runner image goes."
+  value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.this.repository_id}"
+}
+
+output "settings" {
+  description = "The deployment for the etl-runner command: KEY=VALUE lines of a settings file."
+  value       = join("\n", [for name, value in local.settings : "${name}=${value}"])
+}
+
+output "workflow" {
+  description = "The workflow that a run is started with."
+  value       = google_workflows_workflow.this.id
+}
+
+output "secrets_without_value" {
+  description = "The secrets whose values are set by hand, once: gcloud secrets versions add <name> --data-file=-"
+  value       = sort(local.secret_names)
+}
+
+output "secrets_elsewhere" {
+  description = "Secrets of other projects: grant roles/secretmanager.secretAccessor on them to plan and runner there."
+  value = {
+    secrets = local.secret_foreign
+    members = [local.members["plan"], local.members["runner"]]
+  }
+}
+
+output "service_accounts" {
+  description = "The identity of each part."
+  value       = { for part, account in google_service_account.this : part => account.email }
+}

@@ -1,0 +1,201 @@
+# What a deployment must be, whatever its variables: nothing of it public, every grant on one thing, every
+# schedule able to start its workflow. No cloud: providers are mocked.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = { number = "123456789012" }
+  }
+  mock_resource "google_workflows_workflow" {
+    defaults = { id = "projects/my-project/locations/europe-west1/workflows/etl" }
+  }
+}
+
+mock_provider "archive" {
+}
+
+variables {
+  project        = "my-project"
+  region         = "europe-west1"
+  dataset        = "warehouse"
+  image          = "europe-west1-docker.pkg.dev/my-project/etl/runner:0123abc"
+  sources_folder = "./example"
+}
+
+run "five_variables_are_enough" {
+  command = apply
+
+  # Functions.
+  assert {
+    condition     = alltrue([for f in google_cloudfunctions2_function.this : f.service_config[0].ingress_settings == "ALLOW_INTERNAL_ONLY"])
+    error_message = "a function can be reached from outside: ingress_settings is not ALLOW_INTERNAL_ONLY"
+  }
+  assert {
+    condition     = alltrue([for name, f in google_cloudfunctions2_function.this : f.service_config[0].service_account_email == google_service_account.this[name].email])
+    error_message = "a function does not have the account of its own"
+  }
+  assert {
+    condition     = alltrue([for name, f in google_cloudfunctions2_function.this : strcontains(f.build_config[0].source[0].storage_source[0].object, local.function_hashes[name])])
+    error_message = "a function's archive does not have its content's hash in its name: a change would not be deployed"
+  }
+  assert {
+    condition     = alltrue([for files in local.function_files : alltrue([for file in keys(files) : contains(["main.py", "requirements.txt"], file) || can(regex("^etl_runner/.*\\.py$", file))])])
+    error_message = "a function's archive holds more than its main.py, requirements.txt and etl_runner"
+  }
+  assert {
+    condition     = alltrue([for files in local.function_files : contains(keys(files), "etl_runner/settings.py") && contains(keys(files), "main.py") && contains(keys(files), "requirements.txt")])
+    error_message = "a function's archive lacks main.py, requirements.txt or etl_runner"
+  }
+
+  # Buckets.
+  assert {
+    condition     = alltrue([for b in google_storage_bucket.this : b.uniform_bucket_level_access && b.public_access_prevention == "enforced"])
+    error_message = "a bucket is not uniform, or could be made public"
+  }
+  assert {
+    condition     = alltrue([for b in google_storage_bucket.this : !b.force_destroy])
+    error_message = "destroying the deployment would delete a bucket's objects"
+  }
+  assert {
+    condition     = google_storage_bucket.this["state"].versioning[0].enabled && google_storage_bucket.this["config"].versioning[0].enabled
+    error_message = "state and config buckets keep old versions"
+  }
+  assert {
+    condition     = alltrue([for rule in google_storage_bucket.this["state"].lifecycle_rule : tolist(rule.condition)[0].matches_suffix == tolist(["/state.json"]) && tolist(rule.condition)[0].with_state == "ARCHIVED"])
+    error_message = "a lifecycle rule of the state bucket could delete more than old versions of state.json: commit records must outlive every rule"
+  }
+  assert {
+    condition     = anytrue([for rule in google_storage_bucket.this["staging"].lifecycle_rule : tolist(rule.action)[0].type == "Delete" && tolist(rule.condition)[0].age >= 2])
+    error_message = "staged files are never deleted, or before their run is over"
+  }
+  assert {
+    condition     = google_storage_bucket.this["state"].soft_delete_policy[0].retention_duration_seconds >= 7 * 86400
+    error_message = "deleted state cannot be had back for a week"
+  }
+
+  # The job.
+  assert {
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "8Gi" })
+    error_message = "the runner's default is 4 CPU and 8 GiB"
+  }
+  assert {
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].timeout == "3600s" && google_cloud_run_v2_job.this.template[0].template[0].max_retries == 3
+    error_message = "the runner's default is an hour and three retries"
+  }
+  assert {
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].service_account == google_service_account.this["runner"].email
+    error_message = "the runner does not have the account of its own"
+  }
+
+  # The workflow.
+  assert {
+    condition     = google_workflows_workflow.this.service_account == google_service_account.this["workflow"].id
+    error_message = "the workflow does not have the account of its own"
+  }
+  assert {
+    condition     = toset(keys(google_workflows_workflow.this.user_env_vars)) == toset(["TRIGGER_URL", "PLAN_URL", "FINALIZE_URL", "JOB_NAME", "PROJECT", "LOCATION", "MAX_RUN_SECONDS"])
+    error_message = "the workflow's variables are not those that workflows/etl.yaml reads"
+  }
+
+  # Schedules.
+  assert {
+    condition     = length(google_cloud_scheduler_job.this) == 2
+    error_message = "each entry of schedules.yaml is a schedule"
+  }
+  assert {
+    condition     = alltrue([for s in google_cloud_scheduler_job.this : s.http_target[0].uri == "https://workflowexecutions.googleapis.com/v1/projects/my-project/locations/europe-west1/workflows/etl/executions"])
+    error_message = "a schedule's target is not the workflow"
+  }
+  assert {
+    condition     = alltrue([for s in google_cloud_scheduler_job.this : try(length(s.http_target[0].oauth_token[0].service_account_email) > 0, false)])
+    error_message = "a schedule calls its target without an identity"
+  }
+  assert {
+    condition     = alltrue([for id, s in google_cloud_scheduler_job.this : jsondecode(jsondecode(base64decode(s.http_target[0].body)).argument) == { source_id = id }])
+    error_message = "a schedule does not name its source in the execution's argument"
+  }
+  assert {
+    condition     = alltrue([for s in google_cloud_scheduler_job.this : s.retry_config[0].retry_count > 0 && length(s.time_zone) > 0])
+    error_message = "a schedule does not repeat an attempt that failed, or has no time zone"
+  }
+
+  # Grants.
+  assert {
+    condition     = alltrue([for g in local.permissions.grants : !contains(["roles/owner", "roles/editor", "roles/viewer"], g.role)])
+    error_message = "permissions.yaml grants a primitive role"
+  }
+  assert {
+    condition     = alltrue([for m in values(local.members) : startswith(m, "serviceAccount:") || !can(regex("allUsers|allAuthenticatedUsers", m))])
+    error_message = "permissions.yaml grants something to everybody"
+  }
+  assert {
+    condition     = alltrue([for g in local.permissions.grants : g.target != "project" || try(length(g.narrower) > 0, false)])
+    error_message = "permissions.yaml grants a role on the whole project and does not say why nothing narrower will do"
+  }
+  assert {
+    condition     = length(local.permissions.grants) == sum([for kind in values(local.grants) : length(kind)])
+    error_message = "permissions.yaml has a grant that iam.tf does not make: an unknown target, or one that is there twice"
+  }
+  assert {
+    condition     = toset([for m in google_secret_manager_secret_iam_member.this : m.secret_id]) == toset(["shop-password"]) && length(google_secret_manager_secret_iam_member.this) == 2
+    error_message = "each secret is granted by itself, to plan and runner only"
+  }
+  assert {
+    condition     = !anytrue([for g in local.permissions.grants : startswith(g.role, "roles/secretmanager") && g.target != "secret"])
+    error_message = "permissions.yaml grants all secrets at once"
+  }
+
+  # Events.
+  assert {
+    condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 5 && google_pubsub_subscription.events.retry_policy[0].minimum_backoff == "10s"
+    error_message = "run events that cannot be processed go nowhere"
+  }
+  assert {
+    condition     = alltrue([for t in google_pubsub_topic.this : t.message_retention_duration != null])
+    error_message = "a topic keeps no messages"
+  }
+
+  # Configuration and alerts.
+  assert {
+    condition     = toset(keys(google_storage_bucket_object.document)) == toset(["connections/shop.yaml", "sources/customers.yaml", "sources/orders.yaml"])
+    error_message = "the folder's documents are uploaded under their names"
+  }
+  assert {
+    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && length(google_monitoring_alert_policy.this) == 4
+    error_message = "an alert is missing"
+  }
+  assert {
+    condition     = can(jsondecode(google_monitoring_dashboard.this.dashboard_json))
+    error_message = "the dashboard is not JSON"
+  }
+}
+
+run "a_private_network_and_a_key_of_ones_own" {
+  command = plan
+
+  variables {
+    vpc     = { network = "net", subnetwork = "sub" }
+    kms_key = "projects/my-project/locations/europe-west1/keyRings/r/cryptoKeys/k"
+    alerts  = { emails = ["data@example.com"] }
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].vpc_access[0].egress == "PRIVATE_RANGES_ONLY" && length(google_cloudfunctions2_function.this["plan"].service_config[0].direct_vpc_network_interface) == 1
+    error_message = "plan and runner do not reach the private network"
+  }
+  assert {
+    condition     = alltrue([for name in ["trigger", "finalize"] : length(google_cloudfunctions2_function.this[name].service_config[0].direct_vpc_network_interface) == 0])
+    error_message = "trigger and finalize have no business in the private network"
+  }
+  assert {
+    condition     = alltrue([for b in google_storage_bucket.this : b.encryption[0].default_kms_key_name == var.kms_key]) && google_bigquery_dataset.this[0].default_encryption_configuration[0].kms_key_name == var.kms_key
+    error_message = "a bucket or the dataset is not encrypted with the key"
+  }
+  assert {
+    condition     = alltrue([for s in google_secret_manager_secret.this : length(s.replication[0].auto) == 0 && s.replication[0].user_managed[0].replicas[0].customer_managed_encryption[0].kms_key_name == var.kms_key])
+    error_message = "a secret is not encrypted with the key"
+  }
+  assert {
+    condition     = length(google_monitoring_alert_policy.this["run_failed"].notification_channels) == 1
+    error_message = "nobody is told of a failed run"
+  }
+}

@@ -1,0 +1,20 @@
+terraform {
+  # mock_provider's override_during and test files in their present form.
+  required_version = ">= 1.11"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 8.7"
+    }
+    archive = {
+      source  = "hashicorp/archive"
+      version = "~> 2.8"
+    }
+  }
+}
+
+provider "google" {
+  project = var.project
+  region  = var.region
+}

@@ -1,0 +1,321 @@
+"""Each check of ``make infra`` passes on the tree as it is, and finds a planted fault, with file and line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools.infra import dockerfile, hcl_check, terraform, workflow
+from tools.infra.__main__ import ROOT, SCHEMAS
+from tools.infra.report import Problem, Result
+
+needs_terraform = pytest.mark.skipif(
+    terraform.find_terraform() is None, reason="no terraform: *.tf are checked against the schema only"
+)
+
+Plant = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the checks read."""
+    return copy_of(tmp_path)
+
+
+@pytest.fixture
+def plant(tree: Path) -> Plant:
+    """Replace a text that a file of the tree has exactly once."""
+    return lambda file, old, new: replace_once(tree, file, old, new)
+
+
+def copy_of(target: Path) -> Path:
+    for folder in ("infra", "functions", "workflows", "runner_image"):
+        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    # One file stands for the package: its names and contents are another test's.
+    (target / "src" / "etl_runner").mkdir(parents=True)
+    (target / "src" / "etl_runner" / "settings.py").touch()
+    return target
+
+
+def replace_once(tree: Path, file: str, old: str, new: str) -> None:
+    text = (tree / file).read_text()
+    assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
+    (tree / file).write_text(text.replace(old, new))
+
+
+def line_of(tree: Path, file: str, text: str) -> int:
+    return next(n for n, line in enumerate((tree / file).read_text().splitlines(), 1) if text in line)
+
+
+def problems(results: list[Result]) -> list[Problem]:
+    return [problem for result in results for problem in result.problems]
+
+
+def found(tree: Path, results: list[Result], file: str, near: str, message: str) -> None:
+    """One of the problems is in the file, at the line with ``near``, and says ``message``."""
+    shown = [problem.show(tree) for problem in problems(results)]
+    at = f"{file}:{line_of(tree, file, near)}: "
+    assert any(each.startswith(at) and message in each for each in shown), (at, message, shown)
+
+
+def schema_of(tree: Path) -> list[Result]:
+    return hcl_check.checks(tree / "infra" / "terraform", SCHEMAS)
+
+
+def terraform_of(tree: Path) -> list[Result]:
+    return terraform.checks(tree / "infra" / "terraform", SCHEMAS)
+
+
+def workflow_of(tree: Path) -> list[Result]:
+    return workflow.checks(tree / "workflows" / "etl.yaml")
+
+
+def test_the_tree_has_no_problem_for_the_checks_without_terraform() -> None:
+    assert problems(schema_of(ROOT)) == []
+    assert problems(workflow_of(ROOT)) == []
+    hadolint = dockerfile.checks(ROOT / "runner_image" / "Dockerfile")
+    assert problems(hadolint) == []
+    assert hadolint[0].skipped is None
+
+
+@needs_terraform
+def test_the_tree_has_no_problem_for_terraform() -> None:
+    results = terraform_of(ROOT)
+    assert problems(results) == []
+    assert [result.name for result in results] == ["terraform fmt", "terraform validate", "terraform test"]
+    assert results[-1].detail == "Success! 5 passed, 0 failed."
+
+
+def test_without_terraform_the_skip_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRAFORM", "no-such-terraform")
+    results = terraform_of(ROOT)
+    assert len(results) == 3
+    assert all(result.lines(ROOT)[0].startswith("SKIPPED  terraform") for result in results)
+
+
+# -- faults in *.tf ---------------------------------------------------------------------------------------
+
+BUCKETS = "infra/terraform/storage.tf"
+SCHEDULES = "infra/terraform/schedules.tf"
+RUNNER = "infra/terraform/runner.tf"
+
+# file, what is replaced, by what, where the problem is, what the schema alone says, what terraform says
+FAULTS = {
+    "misspelt argument": (
+        *(BUCKETS, "uniform_bucket_level_access = true", "uniform_bucket_level_acess = true"),
+        *("uniform_bucket_level_acess", "did you mean 'uniform_bucket_level_access'", "Unsupported argument"),
+    ),
+    "missing argument": (
+        *("infra/terraform/registry.tf", '  format        = "DOCKER"\n', ""),
+        *('resource "google_artifact', "the argument 'format' is missing", "Missing required argument"),
+    ),
+    "missing block": (
+        *("infra/terraform/monitoring.tf", 'dynamic "conditions" {', 'dynamic "condition" {'),
+        *(
+            'dynamic "condition" {',
+            "no block 'condition', did you mean 'conditions'",
+            "Unsupported block type",
+        ),
+    ),
+    "argument of a nested block": (
+        *(RUNNER, "max_retries     = var", "retries         = var"),
+        *("retries         = var", "no argument 'retries'", "Unsupported argument"),
+    ),
+    "reference to nothing": (
+        *(SCHEDULES, "google_workflows_workflow.this.id", "google_workflows_workflow.that.id"),
+        *("workflow.that.id", "is declared nowhere", "Reference to undeclared resource"),
+    ),
+    "reference to a wrong attribute": (
+        *(SCHEDULES, "google_workflows_workflow.this.id", "google_workflows_workflow.this.url"),
+        *("workflow.this.url", "has no attribute 'url'", "Unsupported attribute"),
+    ),
+    "unknown type": (
+        *(SCHEDULES, 'resource "google_cloud_scheduler_job"', 'resource "google_cloud_schedule_job"'),
+        *(
+            '"google_cloud_schedule_job"',
+            "did you mean 'google_cloud_scheduler_job'",
+            "Invalid resource type",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_the_schema_alone(tree: Path, plant: Plant, fault: str) -> None:
+    file, old, new, near, message, _ = FAULTS[fault]
+    plant(file, old, new)
+    found(tree, schema_of(tree), file, near, message)
+
+
+@needs_terraform
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_terraform(tree: Path, plant: Plant, fault: str) -> None:
+    file, old, new, near, _, message = FAULTS[fault]
+    plant(file, old, new)
+    found(tree, terraform_of(tree), file, near, message)
+
+
+def test_a_file_that_is_no_hcl_is_found_with_its_line(tree: Path, plant: Plant) -> None:
+    plant(BUCKETS, "force_destroy               = var.destroy_data", "force_destroy = = 1")
+    found(tree, schema_of(tree), BUCKETS, "force_destroy = = 1", "is not HCL")
+
+
+@needs_terraform
+def test_a_file_that_is_not_formatted_is_found(tree: Path, plant: Plant) -> None:
+    plant(BUCKETS, "    enabled = each.value.versioned", "  enabled =   each.value.versioned")
+    formatting = [result for result in terraform_of(tree) if result.name == "terraform fmt"]
+    assert [problem.path.name for problem in problems(formatting)] == ["storage.tf"]
+
+
+@needs_terraform
+def test_a_value_of_a_wrong_type_is_found(tree: Path, plant: Plant) -> None:
+    plant(SCHEDULES, "    retry_count          = 3", '    retry_count          = "three"')
+    found(tree, terraform_of(tree), SCHEDULES, "three", "a number is required")
+
+
+# -- what no provider would refuse: the policies ----------------------------------------------------------
+
+POLICY = "infra/terraform/tests/policy.tftest.hcl"
+POLICIES = {
+    "public bucket": (
+        *(BUCKETS, '"enforced"', '"inherited"'),
+        *('b.public_access_prevention == "enforced"', "a bucket is not uniform, or could be made public"),
+    ),
+    "schedule without identity": (
+        *(SCHEDULES, "    oauth_token {\n", "    oidc_token {\n"),
+        *("oauth_token[0].service_account_email", "a schedule calls its target without an identity"),
+    ),
+    "function open to the world": (
+        *("infra/terraform/functions.tf", '"ALLOW_INTERNAL_ONLY"', '"ALLOW_ALL"'),
+        *("service_config[0].ingress_settings ==", "a function can be reached from outside"),
+    ),
+    "lifecycle rule over commit records": (
+        *(BUCKETS, '["/state.json"]', '["/state.json", ".json"]'),
+        *('matches_suffix == tolist(["/state.json"])', "commit records must outlive every rule"),
+    ),
+    "primitive role": (
+        *("infra/terraform/permissions.yaml", "role: roles/workflows.invoker", "role: roles/editor"),
+        *('["roles/owner", "roles/editor", "roles/viewer"]', "grants a primitive role"),
+    ),
+    "all secrets at once": (
+        "infra/terraform/permissions.yaml",
+        'target: secret, why: "connects to the source"}\n\n  # runner',
+        'target: project, narrower: x, why: "x"}\n\n  # runner',
+        'g.target != "secret"',
+        "grants all secrets at once",
+    ),
+    "smaller runner": (
+        *("infra/terraform/variables.tf", 'optional(string, "8Gi")', 'optional(string, "2Gi")'),
+        *('memory = "8Gi"', "the runner's default is 4 CPU and 8 GiB"),
+    ),
+}
+
+
+@needs_terraform
+@pytest.mark.parametrize("fault", POLICIES)
+def test_a_policy_that_is_broken_is_found(broken: tuple[Path, list[Result]], fault: str) -> None:
+    _, _, _, near, message = POLICIES[fault]
+    found(*broken, POLICY, near, message)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result]]:
+    """A tree with every policy broken: a run of ``terraform test`` lists all that fail."""
+    tree = copy_of(tmp_path_factory.mktemp("broken"))
+    (tree / "infra" / "terraform" / "tests" / "refusals.tftest.hcl").unlink()
+    for file, old, new, _, _ in POLICIES.values():
+        replace_once(tree, file, old, new)
+    # The scope of a token goes with its kind.
+    scope = '      scope                 = "https://www.googleapis.com/auth/cloud-platform"\n'
+    replace_once(tree, SCHEDULES, scope, "")
+    return tree, terraform_of(tree)
+
+
+@needs_terraform
+@pytest.mark.parametrize(
+    ("sentence", "resource"),
+    [
+        ("source_type is one of", "document"),
+        ("load_type is one of", "document"),
+        ("dest_table_name, the destination's table, is missing", "document"),
+        ("there is no connections/shopp.yaml", "document"),
+        ("password holds the credential itself", "document"),
+        ("there is no sources/invoices.yaml", "this"),
+        ("cron of invoices has five fields", "this"),
+        ("invoices has unknown fields: timezone", "this"),
+    ],
+)
+def test_documents_that_are_wrong_are_refused_with_a_sentence(
+    refusals: list[Problem], sentence: str, resource: str
+) -> None:
+    file = "sources.tf" if resource == "document" else "schedules.tf"
+    assert any(problem.path.name == file and sentence in problem.message for problem in refusals)
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> list[Problem]:
+    """What is said of the wrong documents when nobody expects them to be refused."""
+    root = copy_of(tmp_path_factory.mktemp("refusals"))
+    tests = root / "infra" / "terraform" / "tests"
+    (tests / "policy.tftest.hcl").unlink()
+    text = (tests / "refusals.tftest.hcl").read_text()
+    head, _, _ = text.partition('run "wrong_variables"')
+    _, name, last = text.partition('run "wrong_documents"')
+    expected = (
+        "\n  expect_failures = [google_storage_bucket_object.document, google_cloud_scheduler_job.this]\n"
+    )
+    assert expected in last
+    (tests / "refusals.tftest.hcl").write_text(head + name + last.replace(expected, ""))
+    return problems(terraform_of(root))
+
+
+# -- faults in the workflow and the Dockerfile ------------------------------------------------------------
+
+ETL = "workflows/etl.yaml"
+CALLS = {
+    "argument that does not exist": (
+        *("                  name: ${job}\n", "                  job: ${job}\n", "job: ${job}"),
+        "takes no argument 'job'",
+    ),
+    "method that does not exist": ("jobs.run\n", "jobs.start\n", "jobs.start", "has no such method"),
+    "service that does not exist": (
+        "googleapis.run.v2",
+        "googleapis.run.v9",
+        "run.v9",
+        "there is no API run v9",
+    ),
+    "field of the body that does not exist": (
+        *("taskCount: ${planned.tasks}", "task_count: ${planned.tasks}", "task_count: "),
+        "'task_count' was unexpected",
+    ),
+    "call that waits as long as it likes": (
+        *("                    timeout: ${math.max(1,", "                    exit: ${math.max(1,"),
+        *("googleapis.run.v2", "has no connector_params.timeout of its own"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CALLS)
+def test_a_wrong_connector_call_is_found(tree: Path, plant: Plant, fault: str) -> None:
+    old, new, near, message = CALLS[fault]
+    plant(ETL, old, new)
+    found(tree, workflow_of(tree), ETL, near, message)
+
+
+def test_a_required_argument_of_a_connector_is_asked_for(tree: Path, plant: Plant) -> None:
+    plant(ETL, "                  name: ${job}\n", "")
+    found(tree, workflow_of(tree), ETL, "googleapis.run.v2", "needs the argument 'name'")
+
+
+def test_a_step_of_an_unknown_kind_is_found(tree: Path, plant: Plant) -> None:
+    plant(ETL, "    - by_status:\n        switch:", "    - by_status:\n        swich:")
+    found(tree, workflow_of(tree), ETL, "swich:", "swich")
+
+
+def test_a_rule_of_dockerfiles_that_is_broken_is_found(tree: Path, plant: Plant) -> None:
+    file = "runner_image/Dockerfile"
+    plant(file, "WORKDIR /app\n", "WORKDIR app\n")
+    found(tree, dockerfile.checks(tree / file), file, "WORKDIR app", "DL3000")

@@ -1,0 +1,1 @@
+"""Checks of what is deployed, without a cloud: ``python -m tools.infra``, which is ``make infra``."""
