@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -152,3 +154,15 @@ def test_what_errors_say(code: int | None, kind: type[Exception], part: str) -> 
 @pytest.mark.parametrize("code", [1064, 1292, 1366, 1690, 4078])
 def test_messages_that_may_hold_values_are_not_repeated(code: int) -> None:
     assert "secret" not in str(server_error(code, "near 'secret'", _WHERE, "reading unit u00001"))
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    """The function that plans has no numpy, and loads drivers when it connects."""
+    code = (
+        "import sys, etl_runner.sources.mysql.source as s;"
+        "print([name for name in ('numpy', 'pyarrow', 'pymysql') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etl_runner.convert.raw import RAW_COLUMN
+from etl_runner.sources.mysql.types import Kind
 from etl_runner.sources.mysql.wire import Chunk
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Kind = Literal["text", "bytes", "int", "float", "date", "datetime", "timestamp"]
-"""How a column arrives: as string, binary, int64, double, date32, timestamp[us], timestamp[us, UTC]."""
 
 
 def record_batch(chunk: Chunk, names: Sequence[str], kinds: Sequence[Kind]) -> pa.RecordBatch:

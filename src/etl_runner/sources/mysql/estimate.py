@@ -45,7 +45,7 @@ def explained(control: Control, sql: str) -> list[tuple[int | None, int]]:
     """``(number of the SELECT, rows expected)`` for each line of the query's plan."""
     from pymysql.cursors import DictCursor
 
-    lines = control.rows(f"EXPLAIN {sql}", "estimating the rows", cursor=DictCursor)
+    lines = control.rows(f"EXPLAIN FORMAT=TRADITIONAL {sql}", "estimating the rows", cursor=DictCursor)
     return [
         (None if line["id"] is None else int(line["id"]), int(line["rows"] or 0))
         for line in lines

@@ -16,9 +16,12 @@ BigQuery's ranges: https://cloud.google.com/bigquery/docs/reference/standard-sql
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from etl_runner.convert.fields import BqField
-from etl_runner.sources.mysql.arrow import Kind
+
+Kind = Literal["text", "bytes", "int", "float", "date", "datetime", "timestamp"]
+"""How a column arrives: as string, binary, int64, double, date32, timestamp[us], timestamp[us, UTC]."""
 
 NUMERIC_WHOLE, NUMERIC_SCALE = 29, 9
 BIGNUMERIC_WHOLE, BIGNUMERIC_SCALE = 38, 38
