@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Parallel test processes; the stack's servers are started once per process.
 WORKERS ?= 2
 
-.PHONY: help setup demo test lint type unit bench model infra local-up local-down clean run-function format lock schema
+.PHONY: help setup demo test lint type unit bench model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,16 @@ model: setup  ## Explore the models of the protocols with larger bounds
 
 infra: setup  ## Check what is deployed, without a cloud: Terraform, workflow, Dockerfile
 	$(PY) -m tools.infra
+
+deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1)
+	@$(PY) -m tools.deploy deploy
+
+destroy: setup  ## Remove a deployment, the same variables (DATA=1: its data too)
+	@$(PY) -m tools.deploy destroy
+
+generate: setup  ## Write functions/*/requirements.txt and docs/permissions.md anew
+	@$(PY) -m tools.requirements
+	@$(PY) -m tools.permissions
 
 schema: setup  ## Write docs/schema/*.json from the configuration's models
 	$(PY) -m etl_runner.config.schema docs/schema

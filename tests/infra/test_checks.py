@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -313,6 +314,20 @@ def test_a_required_argument_of_a_connector_is_asked_for(tree: Path, plant: Plan
 def test_a_step_of_an_unknown_kind_is_found(tree: Path, plant: Plant) -> None:
     plant(ETL, "    - by_status:\n        switch:", "    - by_status:\n        swich:")
     found(tree, workflow_of(tree), ETL, "swich:", "swich")
+
+
+def test_the_public_schema_is_used_when_it_is_named(
+    tree: Path, plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"type": "object", "properties": {"call": {"type": "string"}}}
+    main = {"properties": {"steps": {"items": {"additionalProperties": step}}}}
+    public = {"properties": {"main": main, "post": {"properties": {"params": {"maxItems": 3}}}}}
+    (tmp_path / "schema.json").write_text(json.dumps(public))
+    assert workflow_of(tree)[1].skipped is not None
+    monkeypatch.setenv(workflow.SCHEMA_VARIABLE, str(tmp_path / "schema.json"))
+    assert problems(workflow_of(tree)) == []
+    plant(ETL, "params: [url, body, timeout]", "params: [url, body, timeout, more]")
+    found(tree, workflow_of(tree), ETL, "params: [url, body, timeout, more]", "post.params")
 
 
 def test_a_rule_of_dockerfiles_that_is_broken_is_found(tree: Path, plant: Plant) -> None:

@@ -46,12 +46,25 @@ def _public_schema(definition: Path) -> Result:
     if not given:
         reason = f"{SCHEMA_VARIABLE}=FILE names no copy of https://json.schemastore.org/workflows.json"
         return Result(name, skipped=reason)
-    validator = jsonschema.Draft7Validator(json.loads(Path(given).read_text()))
-    problems = [
-        Problem(definition, 1, f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}")
-        for error in validator.iter_errors(yaml.safe_load(definition.read_text()))
-    ]
-    return Result(name, tuple(problems))
+    schema = _with_expressions(json.loads(Path(given).read_text()))
+    root = yaml.compose(definition.read_text(), Loader=yaml.SafeLoader)
+    found = []
+    for error in jsonschema.Draft7Validator(schema).iter_errors(yaml.safe_load(definition.read_text())):
+        leaf = _deepest(error)
+        place = [*leaf.absolute_path]
+        line = _line_of(root, place, _unknown_field(leaf))
+        found.append(Problem(definition, line, f"{'.'.join(map(str, place))}: {leaf.message[:300]}"))
+    return Result(name, tuple(found))
+
+
+def _with_expressions(schema: Any) -> Any:
+    """The public schema, with an expression allowed for a number or a boolean, as the service allows it."""
+    if isinstance(schema, list):
+        return [_with_expressions(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    built = {key: _with_expressions(value) for key, value in schema.items()}
+    return {"anyOf": [built, _EXPRESSION]} if built.get("type") in ("integer", "number", "boolean") else built
 
 
 def _connectors(definition: Path) -> Result:
@@ -143,13 +156,9 @@ def closed_schema(document: Mapping[str, Any], root: str) -> dict[str, Any]:
 
 
 def _deepest(error: Any) -> Any:
-    """The most telling error below one of ``anyOf``: not the one that asks for an expression."""
-    while error.context:
-        error = max(
-            error.context,
-            key=lambda each: (each.schema_path[0] == 0, len(each.absolute_path), bool(each.context)),
-        )
-    return error
+    """The most telling error below alternatives: the one that got furthest, by preference of the first."""
+    leaves = [_deepest(each) for each in error.context or ()]
+    return max(leaves, key=lambda each: (len(each.absolute_path), each.validator != "pattern"), default=error)
 
 
 def _unknown_field(error: Any) -> str | None:
@@ -159,15 +168,12 @@ def _unknown_field(error: Any) -> str | None:
     return next((field for field in error.instance if field not in known), None)
 
 
-def _line_of(node: yaml.Node, path: list[Any], field: str | None) -> int:
+def _line_of(node: yaml.Node | None, path: list[Any], field: str | None) -> int:
     for step in path:
-        if isinstance(node, yaml.SequenceNode):
-            node = node.value[step]
-        else:
-            node = _fields(node)[str(step)][1]
+        node = node.value[step] if isinstance(node, yaml.SequenceNode) else _fields(node)[str(step)][1]
     if field is not None:
         return _fields(node)[field][0]
-    return int(node.start_mark.line) + 1
+    return 1 if node is None else int(node.start_mark.line) + 1
 
 
 def _fields(node: yaml.Node | None) -> dict[str, tuple[int, yaml.Node]]:

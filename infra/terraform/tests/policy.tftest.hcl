@@ -10,8 +10,7 @@ mock_provider "google" {
   }
 }
 
-mock_provider "archive" {
-}
+mock_provider "archive" {}
 
 variables {
   project        = "my-project"

@@ -6,8 +6,7 @@ mock_provider "google" {
   }
 }
 
-mock_provider "archive" {
-}
+mock_provider "archive" {}
 
 variables {
   project        = "my-project"
