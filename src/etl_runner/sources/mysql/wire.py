@@ -170,7 +170,10 @@ class _Packets:
         while True:
             buffer, at, filled = self._buffer, self._at, self._filled
             # Four bytes of header, and the packet's first.
-            while at + 5 <= filled and len(starts) < CHUNK_ROWS:
+            last = filled - 5
+            for _ in range(CHUNK_ROWS - len(starts)):
+                if at > last:
+                    break
                 size = word(buffer, at)[0] & _FULL_PACKET
                 end = at + 4 + size
                 if size == _FULL_PACKET:
@@ -178,7 +181,8 @@ class _Packets:
                     return starts
                 if end > filled:
                     break
-                if buffer[at + 4] >= _EOF and (buffer[at + 4] == _ERROR or size < 9):
+                first = buffer[at + 4]
+                if first >= _EOF and (first == _ERROR or size < 9):
                     # A row may begin with 0xFE too, for a value beyond 16 MiB: it is a longer packet.
                     self._at, self._ended = end, True
                     self.last = bytes(buffer[at + 4 : end])
