@@ -74,7 +74,8 @@ class FormatOptions:
 class Opened:
     """An open file: its name for people, and its bytes from the start.
 
-    ``stream`` needs ``read(n)``; Parquet also needs ``seek`` and ``tell``. Its owner closes it.
+    ``stream`` needs ``read(n)``; Parquet also needs ``seek`` and ``tell``, and a ``read(n)`` that gives fewer
+    bytes only at the end. Its owner closes it.
     """
 
     name: str

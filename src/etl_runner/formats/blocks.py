@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from etl_runner.formats.base import FormatOptions, wrong
 
-Cut = Callable[[bytes], int]
-"""The end of the last whole record of some bytes that begin with one; 0 when none is whole."""
+Cut = Callable[[bytes], tuple[int, bool]]
+"""The end of the last whole record of some bytes that begin with one, 0 when none is whole; and whether the
+records up to there are known to be free of lexical faults."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class TextBlock:
 
     data: bytes
     line: int
-    last: bool = False
+    plain: bool = False
+    """The records are known to be free of lexical faults; False is no verdict."""
 
 
 def count_lines(data: bytes) -> int:
@@ -32,9 +34,9 @@ def count_lines(data: bytes) -> int:
     return feeds + returns - data.count(b"\r\n") if returns else feeds
 
 
-def cut_at_feed(data: bytes) -> int:
+def cut_at_feed(data: bytes) -> tuple[int, bool]:
     """After the last line feed."""
-    return data.rfind(b"\n") + 1
+    return data.rfind(b"\n") + 1, False
 
 
 def text_blocks(
@@ -56,7 +58,7 @@ def text_blocks(
         if size < wanted:
             continue
         data = b"".join(held)
-        end = cut(data)
+        end, plain = cut(data)
         if end == 0:
             if size > options.max_record_bytes:
                 raise wrong(
@@ -70,12 +72,12 @@ def text_blocks(
         block = data[:end]
         held, size, wanted = [data[end:]], len(data) - end, options.block_bytes
         del data
-        yield TextBlock(block, line)
+        yield TextBlock(block, line, plain)
         line += count_lines(block)
         del block
     data = b"".join(held)
     if data:
-        yield TextBlock(data, line, last=True)
+        yield TextBlock(data, line)
 
 
 def is_utf8_text(data: bytes) -> bool:

@@ -142,7 +142,7 @@ class _Reading:
                 offset, line = 0, block.line
         rest = block.data[offset:]
         if rest:
-            self._blocks = chain([TextBlock(rest, line, block.last)], self._blocks)
+            self._blocks = chain([TextBlock(rest, line, block.plain)], self._blocks)
 
     def _values(self, text: bytes, count: int) -> list[str]:
         table = self._parse(text, [str(i) for i in range(count)], list(range(count)), nulls=())
@@ -174,19 +174,19 @@ class _Reading:
         pending = [block]
         while pending:
             block = pending.pop()
-            plain = self._lexer.plain(block.data)
+            plain = block.plain or self._lexer.plain(block.data)
             table = self._quickly(block.data, names, used) if plain else None
             if table is not None:
                 self._row += table.num_rows
                 tables.append(table)
                 continue
             if plain and len(block.data) > _SMALL:
-                middle = self._lexer.cut(block.data[: len(block.data) // 2])
+                middle, _ = self._lexer.cut(block.data[: len(block.data) // 2])
                 if middle:
                     first, rest = block.data[:middle], block.data[middle:]
                     pending += [
-                        TextBlock(rest, block.line + count_lines(first)),
-                        TextBlock(first, block.line),
+                        TextBlock(rest, block.line + count_lines(first), plain=True),
+                        TextBlock(first, block.line, plain=True),
                     ]
                     continue
             tables.append(self._slowly(block, names, used, bad))

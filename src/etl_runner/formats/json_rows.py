@@ -10,6 +10,7 @@ a repeated key in a part that is not planned is nobody's loss and is passed over
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,16 +30,16 @@ _EXACT: dict[str, pa.DataType] = {
     "INT64": pa.int64(),
     "FLOAT64": pa.float64(),
     "BOOL": pa.bool_(),
-    "NUMERIC": pa.decimal256(76, 38),
+    "NUMERIC": pa.decimal128(38, 9),
     "BIGNUMERIC": pa.decimal256(76, 38),
 }
-# A value null where an object should stand crashes Arrow's reader (pyarrow 25), or is a row of NULLs to it.
-# After objects only, it follows a line's beginning or an object's end.
-_TOP_NULL = r"(?:^|[\n}])[ \t\r\n]*n"
-# Exponents become other decimals in Arrow without a word, and 39 digits before the point more than the type
-# can hold.
-_ODD_NUMBER = r"|[:\[,][ \t\r\n]*-?[0-9.]+[eE]|[0-9]{39}"
-
+# Arrow takes a value that spans lines, and a value null where an object should stand crashes its reader
+# (pyarrow 25) or is a row of NULLs to it: lines begin with an object, and no null follows one.
+_OTHER_LINE = re.compile(rb"\n[ \t\r]*+[^{ \t\r\n]")
+_NULL_AFTER = re.compile(rb"\}[ \t\r\n]*+n")
+# Exponents, and more digits before the point than the type has room for, become other decimals in Arrow
+# without a word.
+_ODD_NUMBER = r"[:\[,][ \t\r\n]*-?[0-9.]+[eE]|[0-9]{30}"
 
 _SMALL = 32 << 10
 """A block that is gone through object by object rather than halved, in bytes."""
@@ -103,8 +104,9 @@ class JsonRows:
     def _quickly(self, data: bytes) -> pa.Table | None:
         if not is_utf8_text(data):
             return None
-        danger = _TOP_NULL + _ODD_NUMBER if self._decimals else _TOP_NULL
-        if pc.match_substring_regex(pa.scalar(data, pa.large_binary()), danger).as_py():
+        if data.lstrip(b" \t\r\n")[:1] != b"{" or _OTHER_LINE.search(data) or _NULL_AFTER.search(data):
+            return None
+        if self._decimals and _has_odd_number(data):
             return None
         try:
             table = pajson.read_json(
@@ -281,6 +283,10 @@ def _has_struct(field: BqField) -> bool:
 
 def _has_decimal(field: BqField) -> bool:
     return field.type in ("NUMERIC", "BIGNUMERIC") or any(_has_decimal(nested) for nested in field.fields)
+
+
+def _has_odd_number(data: bytes) -> bool:
+    return bool(pc.match_substring_regex(pa.scalar(data, pa.large_binary()), _ODD_NUMBER).as_py())
 
 
 def _suspicious(table: pa.Table) -> bool:

@@ -75,22 +75,23 @@ class Lexer:
         else:
             self._many = re.compile(b"(?:" + unquoted + delimiter + b")*+", re.DOTALL)
 
-    def cut(self, data: bytes) -> int:
-        """The end of the last record that is certainly whole; 0 when there is none."""
+    def cut(self, data: bytes) -> tuple[int, bool]:
+        """The end of the last record that is certainly whole, 0 when there is none; and whether the
+        records up to there are surely free of faults."""
         if self._escape is not None and self._escape in data:
-            return self._cut_by_walking(data)
+            return self._cut_by_walking(data), False
         if self._quote is None or self._quote not in data:
-            return _line_end_before(data, len(data))
+            return _line_end_before(data, len(data)), True
         quotes = self._regular_quotes(data)
         if quotes is None:
-            return self._cut_by_walking(data)
+            return self._cut_by_walking(data), False
         end = _line_end_before(data, len(data))
         while end > 0:
             before = bisect_left(quotes, end)
             if before % 2 == 0:
-                return end
+                return end, True
             end = _line_end_before(data, quotes[before - 1])
-        return 0
+        return 0, False
 
     def plain(self, data: bytes) -> bool:
         """Whether whole records are surely free of faults, told quickly; False is no verdict."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl_runner.config.files import FileFormatOptions
 from etl_runner.convert.cast import Converter
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import PermanentError
@@ -269,3 +270,15 @@ def test_values_reach_their_types_exactly_or_are_rejected() -> None:
         (3, None, "12345678901234567890.123456789"),
     ]
     assert [(one.row, one.value) for one in rejects] == [(2, "9223372036854775808"), (3, "0x1F")]
+
+
+def test_options_of_a_source_document() -> None:
+    assert FormatOptions.of(FileFormatOptions()) == FormatOptions()
+    given_options = FileFormatOptions(
+        delimiter="\\t", quote="none", escape="none", encoding="latin-1", null_markers=(), skip_lines=3
+    )
+    assert FormatOptions.of(given_options) == FormatOptions(
+        delimiter="\t", quote=None, encoding="latin-1", null_markers=(), skip_lines=3
+    )
+    assert FormatOptions.of(FileFormatOptions(escape='"')).escape is None
+    assert FormatOptions.of(FileFormatOptions(escape="\\")).escape == "\\"
