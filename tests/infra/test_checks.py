@@ -114,12 +114,34 @@ FAULTS = {
         *('resource "google_artifact', "the argument 'format' is missing", "Missing required argument"),
     ),
     "missing block": (
+        "infra/terraform/secrets.tf",
+        """      content {
+        replicas {
+          location = var.region
+          customer_managed_encryption {
+            kms_key_name = user_managed.value
+          }
+        }
+      }
+""",
+        "      content { # nothing\n      }\n",
+        *("content { # nothing", "the block 'replicas' is missing", "Insufficient replicas blocks"),
+    ),
+    "misspelt block": (
         *("infra/terraform/monitoring.tf", 'dynamic "conditions" {', 'dynamic "condition" {'),
         *(
             'dynamic "condition" {',
             "no block 'condition', did you mean 'conditions'",
             "Unsupported block type",
         ),
+    ),
+    "argument of the second block of a name": (
+        *(
+            BUCKETS,
+            '"AbortIncompleteMultipartUpload"\n',
+            '"AbortIncompleteMultipartUpload"\n        kind = "x"\n',
+        ),
+        *('kind = "x"', "no argument 'kind'", "Unsupported argument"),
     ),
     "argument of a nested block": (
         *(RUNNER, "max_retries     = var", "retries         = var"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def checks(module: Path, schemas: Sequence[Path]) -> list[Result]:
                         declared.add((section, kind, name))
                         parsed.append((path, text, section, kind, name, body))
     for path, text, section, kind, name, body in parsed:
-        block = _Block(path, text, _line(text, rf'{section} "{kind}" "{name}"', 1), f"{kind}.{name}")
+        block = _Block(
+            path, text, _line(text, rf'{section} "{kind}" "{name}"', 1, default=1), f"{kind}.{name}"
+        )
         if kind not in known[section]:
             problems.append(block.problem(None, f"there is no {section} {kind}{_near(kind, known[section])}"))
         else:
@@ -71,8 +74,15 @@ class _Block:
     name: str
 
     def problem(self, field: str | None, message: str) -> Problem:
-        line = self.line if field is None else _line(self.text, rf'(dynamic ")?{field}\b', self.line)
+        line = self.line if field is None else self.inner(rf'(dynamic ")?{field}\b').line
         return Problem(self.path, line, f"{self.name}: {message}")
+
+    def inner(self, pattern: str, name: str = "", number: int = 1) -> _Block:
+        """The block below this one's first line that is the ``number``-th to begin with the pattern."""
+        line = self.line
+        for _ in range(number):
+            line = _line(self.text, pattern, line + 1, default=line)
+        return _Block(self.path, self.text, line, f"{self.name}.{name}")
 
 
 def _check(
@@ -84,9 +94,9 @@ def _check(
         if name in skip or name.startswith("__"):
             continue
         if name == "dynamic":
-            for label, content in _dynamic(value):
+            for number, (label, content) in _dynamic(value):
                 given.add(label)
-                yield from _check_blocks(label, content, nested, block)
+                yield from _check_blocks(label, content, nested, block, number)
         elif _is_block(value):
             given.add(name)
             yield from _check_blocks(name, value, nested, block)
@@ -108,14 +118,22 @@ def _check(
 
 
 def _check_blocks(
-    name: str, bodies: Iterable[Mapping[str, Any]], nested: Mapping[str, Any], block: _Block
+    name: str,
+    bodies: Sequence[Mapping[str, Any]],
+    nested: Mapping[str, Any],
+    block: _Block,
+    dynamic: int | None = None,
 ) -> Iterator[Problem]:
+    """Blocks as they are written, or the content of the ``dynamic``-th dynamic one of this name."""
     if name not in nested:
         yield block.problem(name, f"no block {name!r}{_near(name, nested)}")
         return
-    line = _line(block.text, rf'(dynamic ")?{name}\b', block.line)
-    inner = _Block(block.path, block.text, line, f"{block.name}.{name}")
-    for body in bodies:
+    for number, body in enumerate(bodies, 1):
+        if dynamic is None:
+            inner = block.inner(rf"{name}\b", name, number)
+        else:
+            place = block.inner(rf'dynamic "{name}"', name, dynamic)
+            inner = replace(place.inner(r"content\b"), name=place.name)
         yield from _check(body, nested[name]["block"], inner)
 
 
@@ -138,11 +156,16 @@ def _references(
                 )
 
 
-def _dynamic(value: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+def _dynamic(
+    value: Iterable[Mapping[str, Any]],
+) -> Iterator[tuple[int, tuple[str, list[Mapping[str, Any]]]]]:
+    """How many-th of its name, name and content of each dynamic block."""
+    count: Counter[str] = Counter()
     for entry in value:
         for label, body in entry.items():
             if not label.startswith("__"):
-                yield label, body.get("content", [])
+                count[label] += 1
+                yield count[label], (label, body.get("content", []))
 
 
 def _is_block(value: Any) -> bool:
@@ -153,13 +176,13 @@ def _is_block(value: Any) -> bool:
     )
 
 
-def _line(text: str, pattern: str, start: int) -> int:
-    """The first line from ``start`` on that begins with the pattern; ``start`` when there is none."""
+def _line(text: str, pattern: str, start: int, *, default: int) -> int:
+    """The first line from ``start`` on that begins with the pattern."""
     lines = text.splitlines()
     for number in range(start, len(lines) + 1):
         if re.match(rf"\s*{pattern}", lines[number - 1]):
             return number
-    return start
+    return default
 
 
 def _near(name: str, known: Iterable[str]) -> str:
