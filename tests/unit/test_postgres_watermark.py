@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from etl_runner.sources.postgres.cursors import Cursor
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.postgres.watermark import horizon_of, left_by
 from etl_runner.sources.postgres.window import Watermark
 

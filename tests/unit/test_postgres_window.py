@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl_runner.errors import PermanentError
+from etl_runner.sources.cursors import Cursor, late_distance
 from etl_runner.sources.postgres import window
-from etl_runner.sources.postgres.cursors import Cursor, late_distance
 from etl_runner.sources.postgres.window import Bounds, End, Watermark, bounds_of
 
 KEY = Cursor('t."k"', "key", "int8")

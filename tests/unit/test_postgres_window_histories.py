@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etl_runner.sources.cursors import DAYS, Cursor, late_distance
 from etl_runner.sources.postgres import window
-from etl_runner.sources.postgres.cursors import DAYS, Cursor, late_distance
 from etl_runner.sources.postgres.window import Bounds, End, Watermark, belongs, bounds_of
 
 TICKS = Cursor('t."k"', "key", "int8")

@@ -9,8 +9,8 @@ import pytest
 
 from etl_runner.errors import ConfigError, PermanentError
 from etl_runner.sources.base import Extract
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.postgres import window
-from etl_runner.sources.postgres.cursors import Cursor
 from tests.conftest import Database
 from tests.integration.postgres.support import connection_to, plan_of, read_all, source_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etl_runner.sources.postgres.cursors import Cursor, CursorKind, CursorValue
+from etl_runner.sources.cursors import Cursor, CursorKind, CursorValue
 
 TIME_TYPES: dict[str, CursorKind] = {"timestamp": "timestamptz", "datetime": "timestamp", "date": "date"}
 KEY_TYPES: dict[str, CursorKind] = dict.fromkeys(

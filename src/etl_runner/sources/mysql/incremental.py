@@ -17,12 +17,12 @@ from etl_runner.config.database import DatabaseSource
 from etl_runner.config.times import parse_start
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
+from etl_runner.sources.cursors import CursorValue
 from etl_runner.sources.mysql.connect import Control
 from etl_runner.sources.mysql.cursors import KEY_TYPES, TIME_TYPES, MyCursor
 from etl_runner.sources.mysql.instant import MARGIN, Instant, observe
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
-from etl_runner.sources.postgres.cursors import CursorValue
 
 COUNT_LIMIT = 100_000
 """Rows that are counted exactly through an index; beyond it the note says "more than"."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from etl_runner.planning.plan import WorkUnit
+from etl_runner.sources.cut import SCALES, Edge, Range, Scale, divide
 from etl_runner.sources.mysql.connect import Control
 from etl_runner.sources.mysql.cursors import KEY_TYPES, TIME_TYPES, sql_literal
 from etl_runner.sources.mysql.estimate import Estimate, explained
 from etl_runner.sources.mysql.incremental import Incremental
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
-from etl_runner.sources.postgres.cut import SCALES, Edge, Range, Scale, divide
 
 MAX_SCANS = 8
 """Without an index each unit reads the whole table, so there are few of them."""

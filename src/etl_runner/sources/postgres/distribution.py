@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from etl_runner.sources.cut import SCALES, Edge
 from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cut import SCALES, Edge
 from etl_runner.sources.postgres.schema import PgColumn, Relation
 from etl_runner.sources.quoting import identifier
 

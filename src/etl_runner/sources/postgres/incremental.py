@@ -12,9 +12,7 @@ from etl_runner.config.database import DatabaseSource
 from etl_runner.config.times import format_duration
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
-from etl_runner.sources.postgres import window as rule
-from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cursors import (
+from etl_runner.sources.cursors import (
     CLOCK,
     KEY_TYPES,
     TIME_TYPES,
@@ -22,6 +20,8 @@ from etl_runner.sources.postgres.cursors import (
     CursorKind,
     CursorValue,
 )
+from etl_runner.sources.postgres import window as rule
+from etl_runner.sources.postgres.connect import Control
 from etl_runner.sources.postgres.instant import Instant, observe
 from etl_runner.sources.postgres.notes import notes_of_cursor, notes_of_rows
 from etl_runner.sources.postgres.schema import PgColumn, Relation, Server

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from etl_runner.sources.cursors import CursorKind
 from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cursors import CursorKind
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cursors import Cursor
 from etl_runner.sources.postgres.estimate import estimate
 from etl_runner.sources.postgres.instant import Instant
 from etl_runner.sources.postgres.schema import PgColumn, Relation, Server

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from etl_runner.planning.plan import WorkUnit
+from etl_runner.sources.cut import SCALES, Edge, Range, Scale, divide
 from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cut import SCALES, Edge, Range, Scale, divide
 from etl_runner.sources.postgres.distribution import ascending, distribution
 from etl_runner.sources.postgres.estimate import Estimate
 from etl_runner.sources.postgres.incremental import Incremental

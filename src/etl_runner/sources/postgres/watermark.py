@@ -16,8 +16,8 @@ from typing import Any
 from etl_runner.config.database import DatabaseSource
 from etl_runner.config.times import parse_duration, parse_start
 from etl_runner.errors import ConfigError, PermanentError, Problem
+from etl_runner.sources.cursors import Cursor, CursorValue, late_distance
 from etl_runner.sources.postgres.connect import Control
-from etl_runner.sources.postgres.cursors import Cursor, CursorValue, late_distance
 from etl_runner.sources.postgres.instant import Instant
 from etl_runner.sources.postgres.schema import PgColumn, Server
 from etl_runner.sources.postgres.window import Bounds, Watermark

@@ -36,7 +36,7 @@ from decimal import Decimal
 from typing import Any
 
 from etl_runner.errors import PermanentError
-from etl_runner.sources.postgres.cursors import CLOCK, DAYS, Cursor, CursorValue
+from etl_runner.sources.cursors import CLOCK, DAYS, Cursor, CursorValue
 from etl_runner.sources.quoting import all_of
 
 XID_BITS = 0xFFFF_FFFF

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl_runner.sources.postgres.cut import SCALES, Edge, Range, divide
+from etl_runner.sources.cut import SCALES, Edge, Range, divide
 from etl_runner.sources.postgres.units import clip
 
 INTEGERS = SCALES["int8"]
