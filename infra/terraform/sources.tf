@@ -15,7 +15,7 @@ locals {
   # Fields that hold a credential, in every accepted spelling (docs/configuration.md).
   credential_fields = [
     "password", "pass", "passwd", "credentials", "service_account", "credentials_json",
-    "secret_access_key", "aws_secret_access_key", "secret_key", "session_token", "aws_session_token",
+    "access_key_id", "aws_access_key_id", "secret_access_key", "aws_secret_access_key", "secret_key", "session_token", "aws_session_token",
     "account_key", "key", "access_key", "sas_token", "sas", "client_secret", "connection_string",
   ]
 

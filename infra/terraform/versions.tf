@@ -1,5 +1,5 @@
 terraform {
-  # mock_provider's override_during and test files in their present form.
+  # The oldest that this was checked with.
   required_version = ">= 1.11"
 
   required_providers {

@@ -1,0 +1,107 @@
+"""What *.tf repeats of the code and of the workflow is what they say themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from etl_runner.config import connections
+from etl_runner.config.types import TYPE_ALIASES
+from etl_runner.settings import Settings
+from tools.infra.__main__ import ROOT
+
+MODULE = ROOT / "infra" / "terraform"
+ETL = (ROOT / "workflows" / "etl.yaml").read_text()
+
+
+def text_of(name: str) -> str:
+    return (MODULE / name).read_text()
+
+
+def list_of(file: str, name: str) -> list[str]:
+    """The strings of a list in a file's locals."""
+    match = re.search(rf"^  {name}\s*= \[(.*?)\]", text_of(file), re.MULTILINE | re.DOTALL)
+    assert match is not None
+    return re.findall(r'"([^"]+)"', match[1])
+
+
+def test_the_environment_is_the_one_that_the_settings_read() -> None:
+    given = set(re.findall(r"^ +(ETL_\w+) +=", text_of("main.tf"), re.MULTILINE))
+    given |= set(re.findall(r"\{ (ETL_\w+) =", text_of("main.tf")))
+    read = set(re.findall(r'"(ETL_\w+)"', (ROOT / "src" / "etl_runner" / "settings.py").read_text()))
+    # Google's own endpoints are the default of those.
+    assert given == {name for name in read if not name.endswith("_ENDPOINT")}
+    settings = Settings.from_env(dict.fromkeys(given, "1"))
+    assert settings.events_topic == "1"
+
+
+def test_the_workflow_gets_the_variables_that_it_reads() -> None:
+    block = re.search(r"user_env_vars = \{\n(.*?)\n  \}", text_of("workflow.tf"), re.DOTALL)
+    assert block is not None
+    given = set(re.findall(r"^ +(\w+) +=", block[1], re.MULTILINE))
+    read = set(re.findall(r'sys\.get_env\("(\w+)"', ETL))
+    assert given == {name for name in read if not name.startswith("GOOGLE_CLOUD_")}
+
+
+@pytest.mark.parametrize("step", ["trigger", "plan"])
+def test_a_function_lives_as_long_as_the_workflow_waits_for_it(step: str) -> None:
+    waits = re.search(rf"url: \$\{{{step}_url\}}.*?timeout: (\d+)", ETL, re.DOTALL)
+    lives = re.search(rf"{step} +=.*?timeout = (\d+)", text_of("functions.tf"))
+    assert waits is not None
+    assert lives is not None
+    assert lives[1] == waits[1]
+
+
+def test_finalize_lives_as_long_as_the_workflow_waits_for_it() -> None:
+    definition = yaml.safe_load(ETL)
+    ask = definition["finalize_until_done"]["steps"][0]["ask"]
+    lives = re.search(r"finalize = \{ timeout = (\d+)", text_of("functions.tf"))
+    assert lives is not None
+    assert int(lives[1]) == ask["args"]["timeout"]
+
+
+def connection_models() -> list[Any]:
+    found = [each for each in vars(connections).values() if isinstance(each, type)]
+    return [each for each in found if "source_type" in getattr(each, "model_fields", {})]
+
+
+def test_each_credential_in_each_spelling_is_kept_out_of_the_bucket() -> None:
+    known = set(list_of("sources.tf", "credential_fields"))
+    assert len(connection_models()) == 6
+    for model in connection_models():
+        spelt = {alias for alias, name in model.aliases.items() if name in model.secret_fields}
+        assert {*model.secret_fields, *spelt} <= known, model.__name__
+
+
+def test_the_source_types_are_those_that_can_be_read() -> None:
+    registry = (ROOT / "src" / "etl_runner" / "sources" / "registry.py").read_text()
+    built = set(re.findall(r"isinstance\(connection, (\w+)\)", registry))
+    types = {
+        get_args(model.model_fields["source_type"].annotation)[0]
+        for model in connection_models()
+        if model.__name__ in built
+    }
+    assert len(types) == len(built)
+    spelt = types | {alias for alias, name in TYPE_ALIASES.items() if name in types}
+    assert set(list_of("sources.tf", "source_types")) == spelt, "say in sources.tf what can be read"
+
+
+def test_a_schedule_calls_the_executions_api_as_its_discovery_document_says() -> None:
+    documents = files("googleapiclient") / "discovery_cache" / "documents"
+    api = json.loads((documents / "workflowexecutions.v1.json").read_text())
+    create = api["resources"]["projects"]["resources"]["locations"]["resources"]["workflows"]["resources"]
+    method = create["executions"]["methods"]["create"]
+    uri = re.search(r'uri +.*?"(.*)"', text_of("schedules.tf"))
+    assert uri is not None
+    workflow = "${google_workflows_workflow.this.id}"
+    assert uri[1] == api["rootUrl"] + method["path"].replace("{+parent}", workflow)
+    assert f'http_method = "{method["httpMethod"]}"' in text_of("schedules.tf")
+    assert api["schemas"][method["request"]["$ref"]]["properties"]["argument"]["type"] == "string"
+    scope = re.search(r'scope +.*?"(.*)"', text_of("schedules.tf"))
+    assert scope is not None
+    assert scope[1] in method["scopes"]
