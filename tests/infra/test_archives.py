@@ -22,7 +22,8 @@ from local.processes import free_port
 from tools.infra.__main__ import ROOT
 from tools.setup import find_uv
 
-pytestmark = pytest.mark.slow
+# One process makes the environment for all.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("function-archives")]
 
 FUNCTIONS = ("trigger", "plan", "finalize")
 # What a function imports while it works, and not before.

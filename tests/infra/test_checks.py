@@ -230,6 +230,13 @@ POLICIES = {
         'g.target != "secret"',
         "grants all secrets at once",
     ),
+    "grant to everybody": (
+        "infra/terraform/iam.tf",
+        "part => google_service_account.this[part].member }",
+        'part => part == "plan" ? "allUsers" : google_service_account.this[part].member }',
+        'startswith(m, "serviceAccount:")',
+        "grants something to others than service accounts",
+    ),
     "smaller runner": (
         *("infra/terraform/variables.tf", 'optional(string, "8Gi")', 'optional(string, "2Gi")'),
         *('memory = "8Gi"', "the runner's default is 4 CPU and 8 GiB"),
@@ -238,6 +245,7 @@ POLICIES = {
 
 
 @needs_terraform
+@pytest.mark.xdist_group("broken-policies")
 @pytest.mark.parametrize("fault", POLICIES)
 def test_a_policy_that_is_broken_is_found(broken: tuple[Path, list[Result]], fault: str) -> None:
     _, _, _, near, message = POLICIES[fault]
@@ -258,6 +266,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result]
 
 
 @needs_terraform
+@pytest.mark.xdist_group("wrong-documents")
 @pytest.mark.parametrize(
     ("sentence", "resource"),
     [

@@ -5,6 +5,9 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
+  mock_resource "google_service_account" {
+    defaults = { member = "serviceAccount:part@my-project.iam.gserviceaccount.com" }
+  }
   mock_resource "google_workflows_workflow" {
     defaults = { id = "projects/my-project/locations/europe-west1/workflows/etl" }
   }
@@ -123,8 +126,8 @@ run "five_variables_are_enough" {
     error_message = "permissions.yaml grants a primitive role"
   }
   assert {
-    condition     = alltrue([for m in values(local.members) : startswith(m, "serviceAccount:") || !can(regex("allUsers|allAuthenticatedUsers", m))])
-    error_message = "permissions.yaml grants something to everybody"
+    condition     = alltrue([for m in values(local.members) : startswith(m, "serviceAccount:")])
+    error_message = "permissions.yaml grants something to others than service accounts"
   }
   assert {
     condition     = alltrue([for g in local.permissions.grants : g.target != "project" || try(length(g.narrower) > 0, false)])
