@@ -16,7 +16,9 @@ departs from the BigQuery API reference in a way that the project relies on:
 - ``database.writing`` and what creates, changes or drops tables: one writer at a time. DuckLake can lose
   one of two tables that are created at the same moment.
 - ``runner.submit``: of two submissions of one job id at the same moment only one is accepted.
-- ``load.paths``: the first loads after the start may run in parallel.
+- ``load.run``: one load at a time. The first ones after the start define the storage emulator to DuckDB,
+  which must not happen twice at once; and several DuckDB readers of fake-gcs-server at once now and then get
+  a piece of a file for an answer, and fail with an error that is not even text.
 """
 
 from __future__ import annotations
@@ -43,9 +45,8 @@ _WIDEST_SCALE = 18
 _WIDEST_PRECISION = 38
 _INCOMING = 'temp.main."_incoming"'
 
-_storage_lock = threading.Lock()
+_load_lock = threading.Lock()
 _writer_lock = threading.RLock()
-_original_paths = load.paths
 _original_reader = load._reader
 _original_projection = load._projection
 _original_layout = tables.layout
@@ -75,12 +76,6 @@ def run_statement(cur: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
     """One SQL statement; DDL has the right to write."""
     with _writer_lock if isinstance(tree, query.DDL) else contextlib.nullcontext():
         return _original_run(cur, tree, *args, **kwargs)
-
-
-def paths(cur: Any, uri: str) -> Any:
-    """Its first call defines the storage emulator to DuckDB, which must not happen twice at once."""
-    with _storage_lock:
-        return _original_paths(cur, uri)
 
 
 def layout(columns: list[str], config: Any, write: str) -> Any:
@@ -257,7 +252,7 @@ def apply() -> None:
     installed = importlib.metadata.version("local-bigquery")
     if installed != VERSION:
         raise RuntimeError(f"the corrections are for local-bigquery {VERSION}, installed is {installed}")
-    load.paths = paths
+    runner.HANDLERS["load"] = exclusively(load.run, _load_lock)
     load._reader = reader
     load._projection = projection
     tables.layout = layout
