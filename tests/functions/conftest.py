@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +22,9 @@ def environment(
 ) -> Iterator[storage.Bucket]:
     """A deployment's environment with a real (local) Cloud Storage; gives the config bucket."""
     names = {}
+    suffix = secrets.token_hex(6)
     for kind in ("config", "state", "staging"):
-        bucket = storage_client.bucket(f"functions-{kind}-{id(monkeypatch):x}")
+        bucket = storage_client.bucket(f"functions-{kind}-{suffix}")
         storage_client.create_bucket(bucket)
         monkeypatch.setenv(f"ETL_{kind.upper()}_BUCKET", bucket.name)
         names[kind] = bucket
