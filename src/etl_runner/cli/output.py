@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from etl_runner.cli.exits import Exit
-from etl_runner.errors import ConfigError, EtlError, Problem
+from etl_runner.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,3 @@ def error_document(error: Exception, code: Exit) -> dict[str, Any]:
         told["document"] = error.document
         told["problems"] = [problem.to_json() for problem in error.problems]
     return {"error": told, "exit_code": int(code)}
-
-
-def configuration_error(subject: str, *messages: str) -> EtlError:
-    """A ConfigError about something that is no document field."""
-    return ConfigError(subject, tuple(Problem("", message) for message in messages))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -92,7 +92,3 @@ class SourceDocument(Document):
         "fail",
         description="Numbers in JSON that 64 bits cannot hold exactly: fail, round, or make them text.",
     )
-
-    def connection_inline(self) -> Any:
-        """The connection that stands in the document itself, or None."""
-        return getattr(self, "connection_params", None)
