@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 _SPECIAL = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
 class Glob:
-    """A compiled pattern. ``literal`` is the text that every match begins with: what a listing asks for."""
+    """A pattern. ``literal`` is the text that every match begins with: what a listing asks for."""
 
     pattern: str
     literal: str
-    regex: re.Pattern[str]
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """The pattern as a regular expression for the whole name; compiled when first needed, since an
+        index of events holds thousands of patterns."""
+        return re.compile(_translate(self.pattern), re.DOTALL)
 
     def matches(self, name: str) -> bool:
         """Whether ``name``, below the prefix, is one of the pattern's files."""
@@ -30,11 +35,11 @@ class Glob:
 
 @lru_cache(maxsize=10_000)
 def compile_glob(pattern: str) -> Glob:
-    """The glob of a pattern; a leading slash means nothing. Every text is one: an unclosed ``[`` is itself."""
+    """The glob of a pattern; a leading slash means nothing. Every text is a glob: an unclosed bracket is
+    itself."""
     pattern = pattern.lstrip("/")
     special = _SPECIAL.search(pattern)
-    literal = pattern if special is None else pattern[: special.start()]
-    return Glob(pattern, literal, re.compile(_translate(pattern), re.DOTALL))
+    return Glob(pattern, pattern if special is None else pattern[: special.start()])
 
 
 def _translate(pattern: str) -> str:
