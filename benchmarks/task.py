@@ -94,5 +94,5 @@ def make_plan(resolved: ResolvedSource, slots: int) -> Plan:
         max_tasks=1,
         task_slots=slots,
     )
-    planner = Planner(settings, NoTables(), open_source)
+    planner = Planner(settings, NoTables(), open_source, lambda *_: set())
     return planner.make_plan(resolved, RunKey("orders", "benchmark", 1), State())

@@ -5,6 +5,7 @@
     EtlError
     ├── RetryableError      503  a later attempt can succeed: ask again
     ├── PermanentError      422  repeating will not help: a person or a change is needed
+    │   ├── FileError            one file cannot be loaded: .uri and .version say which
     │   ├── JobRefused           BigQuery refused a job and did not create it
     │   └── CorruptStateError    a state object says something that it never should
     ├── ConfigError         400  a document is wrong: all of its problems, at once
@@ -44,6 +45,19 @@ class PermanentError(EtlError):
 
 class JobRefused(PermanentError):  # noqa: N818 - the field's word
     """BigQuery answered a job submission with a final 4xx: no job of that id was created by it."""
+
+
+class FileError(PermanentError):
+    """One file of a source cannot be loaded; without it the others can.
+
+    ``uri`` and ``version`` (generation or etag) name it, as ledger and arrivals do; both are empty where
+    whoever raises does not know them yet.
+    """
+
+    def __init__(self, message: str, uri: str = "", version: str = "") -> None:
+        super().__init__(message)
+        self.uri = uri
+        self.version = version
 
 
 class CorruptStateError(PermanentError):

@@ -301,7 +301,7 @@ class Process:
                 return result
         raise AssertionError("finalize never ends")
 
-    def make_plan(self, resolved: None, key: RunKey, state: Any) -> Plan:
+    def make_plan(self, resolved: None, key: RunKey, state: Any, files: None = None) -> Plan:
         """Stands for the planner: what is new, cut into units."""
         world = self.world
         low = state.watermark["value"] if state.watermark and world.disposition != "replace" else 0

@@ -83,7 +83,7 @@ class World:
         state = self.deployment.store("orders").change(
             lambda _: State(epoch=1, slot=Slot("run-1", 1, deadline))
         )
-        planner = Planner(self.deployment.settings, NoTables(), self.deployment.open_source)
+        planner = Planner(self.deployment.settings, NoTables(), self.deployment.open_source, lambda *_: set())
         self.plan = planner.make_plan(self.deployment.load_source("orders"), key, state)
         name = "runs/run-1/1/plan.jsonl"
         self.deployment.staging.create(name, self.plan.to_jsonl())

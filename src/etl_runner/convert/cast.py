@@ -44,7 +44,6 @@ class Converter:
         run_id: value of ``_etl_run_id``.
         loaded_at: value of ``_etl_loaded_at``, with a zone; the same for all units of a run, so that a
             unit done again gives the same rows.
-        source_file: value of ``_etl_source_file``.
 
     Raises:
         PermanentError: a metadata column that does not exist.
@@ -58,7 +57,6 @@ class Converter:
         metadata: Sequence[str] = (),
         run_id: str = "",
         loaded_at: dt.datetime | None = None,
-        source_file: str | None = None,
     ) -> None:
         self._columns = tuple(columns)
         self._unit = unit
@@ -68,8 +66,8 @@ class Converter:
         unknown = [name for name in metadata if name not in _METADATA]
         if unknown:
             raise PermanentError(f"metadata column {unknown[0]!r} does not exist: use {', '.join(_METADATA)}")
-        values = {RUN_ID: run_id, LOADED_AT: loaded_at, SOURCE_FILE: source_file}
-        self._metadata = [pa.scalar(values[name], _METADATA[name].type) for name in metadata]
+        values = {RUN_ID: run_id, LOADED_AT: loaded_at, SOURCE_FILE: None}
+        self._metadata = {name: pa.scalar(values[name], _METADATA[name].type) for name in metadata}
         self._schema = pa.schema(
             [arrow_field(column.destination) for column in self._columns]
             + [_METADATA[name] for name in metadata]
@@ -85,8 +83,8 @@ class Converter:
         """Rows converted or rejected so far."""
         return self._read
 
-    def convert(self, batch: pa.RecordBatch) -> Converted:
-        """Convert one batch.
+    def convert(self, batch: pa.RecordBatch, source_file: str | None = None) -> Converted:
+        """Convert one batch; ``source_file`` is the value of ``_etl_source_file`` in it.
 
         Raises:
             PermanentError: a column is missing or cannot be cast to its destination at all.
@@ -115,7 +113,9 @@ class Converter:
             keep = pa.array([row not in faults for row in range(batch.num_rows)], pa.bool_())
             arrays = [array.filter(keep) for array in arrays]
         rows = batch.num_rows - len(faults)
-        arrays += [pa.repeat(value, rows) for value in self._metadata]
+        for name, value in self._metadata.items():
+            given = pa.scalar(source_file, pa.string()) if name == SOURCE_FILE else value
+            arrays.append(pa.repeat(given, rows))
         rejects = tuple(self._reject(before, batch, raw, faults[row]) for row in sorted(faults))
         return Converted(pa.RecordBatch.from_arrays(arrays, schema=self._schema), rejects)
 

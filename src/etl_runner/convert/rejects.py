@@ -30,13 +30,28 @@ class Reject:
 
     unit: str
     row: int
-    """The row's ordinal within its unit, from 1."""
+    """The row's ordinal from 1: within what was read of its file, or else within its unit."""
     column: str
     reason: str
     value: str | None
     """The original value as text; None when it was NULL."""
     record: str
-    """The whole row as a JSON object of texts, for replay."""
+    """The whole row as a JSON object of texts, for replay. Of a row of a file that is no row:
+    ``{"file", "line", "text"}``."""
+    file: str | None = None
+    """URI of the file that the row is from."""
+    line: int | None = None
+    """Its line in the file, where that is known."""
+    from_byte: int = 0
+    """Lines and rows count from 1; of a file that is read in parts, after this byte."""
+
+    @property
+    def place(self) -> str:
+        """Where to look: ``unit u00001, row 17``, or ``gs://b/x.csv, line 17``."""
+        spot = f"row {self.row}" if self.line is None else f"line {self.line}"
+        if self.from_byte:
+            spot += f" after byte {self.from_byte}"
+        return f"{f'unit {self.unit}' if self.file is None else self.file}, {spot}"
 
     def to_line(self) -> bytes:
         """One line of a rejects object."""

@@ -15,7 +15,7 @@ import secrets
 from dataclasses import asdict, dataclass
 
 from etl_runner import jsontypes
-from etl_runner.errors import EtlError, ObjectExists, RetryableError
+from etl_runner.errors import EtlError, FileError, ObjectExists, RetryableError
 from etl_runner.planning.plan import PlanHeader, run_prefix
 from etl_runner.state.objects import ObjectStore
 
@@ -23,12 +23,14 @@ from etl_runner.state.objects import ObjectStore
 @dataclass(frozen=True)
 class Failure:
     """One failure: the unit (or ``task-<index>``), the error's type, one sentence, and whether another
-    attempt is pointless."""
+    attempt is pointless. ``uri`` and ``version`` name the file that is to blame, when it is one."""
 
     unit: str
     type: str
     message: str
     final: bool
+    uri: str | None = None
+    version: str | None = None
 
     @classmethod
     def of(cls, unit: str, error: Exception) -> Failure:
@@ -36,11 +38,14 @@ class Failure:
         message may quote a row's value."""
         meant = isinstance(error, EtlError)
         kind = type(error).__name__
+        file = error if isinstance(error, FileError) and error.uri else None
         return cls(
             unit=unit,
             type=kind,
             message=str(error) if meant else f"{kind}: an unexpected error, see the log of the job",
             final=meant and not isinstance(error, RetryableError),
+            uri=file.uri if file else None,
+            version=file.version if file else None,
         )
 
 

@@ -28,6 +28,17 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class FileRows:
+    """What one unit read of one file: ``rows`` that are in its shards, and ``rejects``. Of a file that is
+    read in parts each unit has its share."""
+
+    uri: str
+    version: str
+    rows: int
+    rejects: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What one attempt at one unit produced. ``read == rows + rejects`` always."""
 
@@ -46,13 +57,21 @@ class Manifest:
     finished: str = ""
     """RFC 3339, UTC."""
     snapshot: str | None = None
+    files: tuple[FileRows, ...] = ()
+    """For units of files: every file of the unit, one without rows included; they add up to ``read``."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Manifest:
-        return cls(**{**value, "shards": tuple(Shard(**shard) for shard in value["shards"])})
+        return cls(
+            **{
+                **value,
+                "shards": tuple(Shard(**shard) for shard in value["shards"]),
+                "files": tuple(FileRows(**file) for file in value.get("files", ())),
+            }
+        )
 
 
 def manifest_prefix(run_id: str, epoch: int, snapshot: str | None = None) -> str:

@@ -20,6 +20,7 @@ from etl_runner.convert.rejects import Reject
 from etl_runner.errors import CorruptStateError, ObjectExists, PermanentError
 from etl_runner.execution.manifest import Manifest, manifest_name, rejects_name, shard_name
 from etl_runner.execution.shard_writer import ShardWriter, WriterOptions, delete_quietly
+from etl_runner.execution.tally import Tally
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.sources.base import Reader
 from etl_runner.state.objects import ObjectStore
@@ -53,6 +54,9 @@ def parse_manifest(name: str, unit: str, data: bytes) -> Manifest:
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptStateError(f"the manifest {name} cannot be read") from error
     whole = manifest.read == manifest.rows + manifest.rejects
+    if manifest.files:
+        whole = whole and manifest.rows == sum(file.rows for file in manifest.files)
+        whole = whole and manifest.rejects == sum(file.rejects for file in manifest.files)
     if manifest.unit != unit or not whole or manifest.rows != sum(shard.rows for shard in manifest.shards):
         raise CorruptStateError(f"the manifest {name} does not add up or is not that of unit {unit}")
     return manifest
@@ -82,7 +86,8 @@ def execute_unit(
 
     Raises:
         PermanentError: the source refuses, a column cannot be cast, or a row does not fit and
-            ``on_bad_row`` is ``fail`` (or more rows than ``max_rejects``).
+            ``on_bad_row`` is ``fail`` (or more rows than ``max_rejects``). FileError where one file is to
+            blame.
         RetryableError: source or store failed in a way that may pass.
     """
     found = read_manifest(objects, header, unit.id, snapshot)
@@ -96,8 +101,8 @@ def execute_unit(
         metadata=header.metadata,
         run_id=header.run_id,
         loaded_at=dt.datetime.fromisoformat(header.created),
-        source_file=unit.spec.get("uri"),
     )
+    tally = Tally(unit)
 
     def shard_object(number: int) -> str:
         return shard_name(header.run_id, header.epoch, unit.id, attempt, number)
@@ -106,29 +111,34 @@ def execute_unit(
         ShardWriter(objects, shard_object, converter.schema, workdir, options) as writer,
         _Rejects(header, unit.id, workdir / f"{unit.id}-{attempt}.jsonl") as rejects,
     ):
-        rows = 0
-        for batch in reader.read(unit):
-            converted = converter.convert(batch)
-            rejects.add(converted.rejects)
-            if converted.batch.num_rows:
-                rows += converted.batch.num_rows
+        rows = bad = 0
+        for read in reader.read(unit):
+            file, first = read.file, converter.read + 1
+            with tally.blaming(file):
+                converted = converter.convert(read.batch, file)
+                written = converted.batch.num_rows
+                rejects.add(tally.rejects_of(file, read.bad, converted.rejects, first, written))
+            rows += written
+            bad += len(read.bad)
+            if written:
                 writer.write(converted.batch)
             # Neither the batch nor its conversion is kept while the next one is being read.
-            del batch, converted
+            del read, converted
             if on_batch is not None:
-                on_batch(converter.read)
+                on_batch(converter.read + bad)
         shards = writer.finish()
+        total = converter.read + bad
         rejects_object = rejects.upload(objects, rejects_name(header.run_id, header.epoch, unit.id, attempt))
         written = sum(shard.rows for shard in shards)
-        if not converter.read == rows + rejects.count == written + rejects.count:
+        if not total == rows + rejects.count == written + rejects.count:
             raise PermanentError(
-                f"unit {unit.id} read {converter.read} rows but wrote {written} and rejected {rejects.count}"
+                f"unit {unit.id} read {total} rows but wrote {written} and rejected {rejects.count}"
             )
         manifest = Manifest(
             unit=unit.id,
             attempt=attempt,
             rows=written,
-            read=converter.read,
+            read=total,
             rejects=rejects.count,
             bytes=sum(shard.bytes for shard in shards),
             shards=shards,
@@ -136,6 +146,7 @@ def execute_unit(
             seconds=round(time.monotonic() - started, 3),
             finished=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             snapshot=snapshot,
+            files=tally.files(),
         )
     return _publish(objects, header, manifest)
 
@@ -193,16 +204,16 @@ class _Rejects:
         if not rejects:
             return
         first = rejects[0]
+        what = f"column {first.column!r} {first.reason}" if first.column else f"the row {first.reason}"
         if self._header.on_bad_row == "fail":
             raise PermanentError(
-                f"unit {self._unit}, row {first.row}: column {first.column!r} {first.reason}; correct the "
-                f"value or the type, or set on_bad_row: reject"
+                f"{first.place}: {what}; correct the value or the type, or set on_bad_row: reject"
             )
         self.count += len(rejects)
         if self.count > self._header.max_rejects:
             raise PermanentError(
                 f"unit {self._unit} has more bad rows than max_rejects allows ({self._header.max_rejects}); "
-                f"row {first.row}: column {first.column!r} {first.reason}"
+                f"{first.place}: {what}"
             )
         if self._file is None:
             self._file = self._path.open("wb")

@@ -122,14 +122,17 @@ class BadRow:
         return f"{place} after byte {self.from_byte}" if self.from_byte else place
 
     def reject(self, unit: str) -> Reject:
-        """The reject to record: the reason says file and place, ``record`` keeps the whole text."""
+        """The reject to record; ``record`` keeps the whole text."""
         return Reject(
             unit=unit,
             row=self.row,
             column=self.column,
-            reason=f"{self.file}, {self.place}: {self.reason}",
+            reason=self.reason,
             value=self.text,
             record=jsontypes.dumps({"file": self.file, "line": self.line, "text": self.text}).decode(),
+            file=self.file,
+            line=self.line,
+            from_byte=self.from_byte,
         )
 
 

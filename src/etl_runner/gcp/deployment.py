@@ -13,6 +13,7 @@ from etl_runner.commit.open_run import Opener
 from etl_runner.gcp import clients
 from etl_runner.gcp.objects import GcsObjectStore
 from etl_runner.settings import Settings
+from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.records import CommitRecords
 from etl_runner.state.store import StateStore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from etl_runner.planning.planner import Planner
     from etl_runner.planning.write_plan import PlanWriter
     from etl_runner.sources.base import Source
+    from etl_runner.state.document import State
 
 
 class Deployment:
@@ -125,13 +127,16 @@ class Deployment:
         """The planner."""
         from etl_runner.planning.planner import Planner
 
-        return Planner(self.settings, self.jobs, self.open_source)
+        return Planner(self.settings, self.jobs, self.open_source, self._known_files)
 
     def plan_writer(self, source_id: str) -> PlanWriter:
         """The planning step."""
         from etl_runner.planning.write_plan import PlanWriter
 
         return PlanWriter(self.store(source_id), self.staging, self.planner(), self.load_source)
+
+    def _known_files(self, source_id: str, state: State) -> set[tuple[str, str]]:
+        return Ledger(self.state, source_id).known(state)
 
     @cached_property
     def _storage(self) -> StorageClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
 from etl_runner.commit.staging import staging_field
@@ -12,9 +13,14 @@ from etl_runner.planning.destination import Tables, find_destination, match_colu
 from etl_runner.planning.engine import Sizing, choose_engine
 from etl_runner.planning.plan import Disposition, Plan, PlanHeader
 from etl_runner.settings import Settings
-from etl_runner.sources.base import Extract, PlanRequest, Source
+from etl_runner.sources.base import Extract, FilesOfWindow, PlanRequest, Scope, Source
 from etl_runner.state.document import State
 
+if TYPE_CHECKING:
+    from etl_runner.sources.files.store import FileVersion
+
+KnownFiles = Callable[[str, State], set[tuple[str, str]]]
+"""Reads a source's ledger as a state lists it."""
 _DISPOSITIONS: dict[str, Disposition] = {"transactional": "append", "catalog": "replace", "upsert": "merge"}
 
 
@@ -26,15 +32,30 @@ class Planner:
         settings: Settings,
         tables: Tables,
         open_source: Callable[[ResolvedSource], Source],
+        known_files: KnownFiles,
         clock: Clock = utc_now,
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._open_source = open_source
+        self._known_files = known_files
         self._clock = clock
 
-    def make_plan(self, resolved: ResolvedSource, key: RunKey, state: State) -> Plan:
+    def make_plan(
+        self,
+        resolved: ResolvedSource,
+        key: RunKey,
+        state: State,
+        files: tuple[FileVersion, ...] | None = None,
+    ) -> Plan:
         """Describe, match, fix the window, cut, choose.
+
+        Args:
+            resolved: the source.
+            key: the run.
+            state: as it was read after the slot was taken; its ledger says which files are loaded.
+            files: for a run that events started: plan exactly these, minus those that the ledger has. None
+                lists the bucket. Databases have none.
 
         Raises:
             ConfigError: the document does not fit source or destination.
@@ -45,6 +66,8 @@ class Planner:
         settings = self._settings
         now = self._clock()
         source = self._open_source(resolved)
+        if isinstance(source, FilesOfWindow):
+            source = source.within(Scope(lambda: self._known_files(key.source_id, state), files))
         destination = find_destination(
             document, settings.project, settings.dataset, settings.bigquery_location, self._tables
         )

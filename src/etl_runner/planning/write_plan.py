@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
 from etl_runner.commit.open_run import extend_deadline
@@ -16,6 +17,9 @@ from etl_runner.planning.plan import Plan, PlanHeader, run_prefix
 from etl_runner.planning.planner import Planner
 from etl_runner.state.objects import ObjectStore
 from etl_runner.state.store import StateStore
+
+if TYPE_CHECKING:
+    from etl_runner.sources.files.store import FileVersion
 
 # A healthy run renews its deadline long before; a dead one is taken over after this much silence.
 EXTRACTION_LEASE = timedelta(minutes=30)
@@ -56,8 +60,9 @@ class PlanWriter:
         self._load_source = load_source
         self._clock = clock
 
-    def write_plan(self, key: RunKey) -> PlanStep:
-        """Make and write the run's plan, or use the one that is there.
+    def write_plan(self, key: RunKey, files: tuple[FileVersion, ...] | None = None) -> PlanStep:
+        """Make and write the run's plan, or use the one that is there; ``files`` as in
+        :meth:`Planner.make_plan`.
 
         Raises:
             PermanentError: the run does not hold the slot (any more).
@@ -69,7 +74,7 @@ class PlanWriter:
             raise _superseded(key)
         stored = self._staging.read(name)
         if stored is None:
-            plan = self._planner.make_plan(self._load_source(key.source_id), key, state)
+            plan = self._planner.make_plan(self._load_source(key.source_id), key, state, files)
             try:
                 self._staging.create(name, plan.to_jsonl())
             except ObjectExists:

@@ -7,16 +7,22 @@ the extract (:meth:`Source.plan`); a worker, much later and elsewhere, opens a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from etl_runner.convert.fields import BqField
 from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window, WorkUnit
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from etl_runner.formats.base import BadRow
+    from etl_runner.sources.files.store import FileVersion
+
+Known = Callable[[], set[tuple[str, str]]]
+"""Reads the ledger at that moment: the (uri, version) of every committed file."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,19 @@ class Description:
     """Tells this server from another (PostgreSQL: system identifier and database); None where unknown."""
     primary_key: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    nothing: bool = False
+    """The window is empty, and with it nothing shows which columns there are."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which files a run is about."""
+
+    known: Known = set
+    files: tuple[FileVersion, ...] | None = None
+    """None: what the bucket has. Given (a run for events): exactly these, minus what is known."""
+    suspects: tuple[str, ...] = ()
+    """URIs of files that surprised an earlier run: they are looked at to their ends."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +94,28 @@ class Extract:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The next rows of a unit: ``batch`` goes to the converter, ``bad`` are rows of the source that are no
+    rows (they count as read and rejected). ``file`` is the URI of the file that they are from."""
+
+    batch: pa.RecordBatch
+    bad: tuple[BadRow, ...] = ()
+    file: str | None = None
+
+
 class Reader(Protocol):
     """An open session at the source. Not safe for use by two threads at once: ask for one per thread."""
 
-    def read(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
+    def read(self, unit: WorkUnit) -> Iterator[Rows]:
         """The unit's rows. Column names are the destination's; types those of the source's own wire,
-        which the converter casts. Batches are bounded (about 16 MiB), so memory is.
+        which the converter casts. Batches are bounded (about 16 MiB), so memory is. The rows of one file
+        follow each other.
 
         Raises:
             RetryableError: connection lost, server restarting, serialization failure.
             PermanentError: the query can never work (table gone, permission missing).
+            FileError: one file cannot be read; it says which.
         """
 
 
@@ -119,3 +150,11 @@ class Source(Protocol):
     def session(self, plan: PlanHeader, *, snapshot: bool) -> AbstractContextManager[Session]:
         """Open the source for reading units of ``plan``; with ``snapshot``, all readers of the session
         see one and the same snapshot."""
+
+
+@runtime_checkable
+class FilesOfWindow(Protocol):
+    """A source whose columns depend on which files are new; the planner narrows it before it describes."""
+
+    def within(self, scope: Scope) -> Source:
+        """The same source, describing and planning what is in ``scope``."""

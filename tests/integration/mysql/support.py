@@ -154,7 +154,7 @@ def read_all(source: MySqlSource, plan: Plan, *, snapshot: bool = False) -> Read
     with source.session(plan.header, snapshot=snapshot) as session, session.reader() as reader:
         for unit in plan.units:
             result.rows_of_unit[unit.id] = 0
-            for batch in reader.read(unit):
+            for batch in (rows.batch for rows in reader.read(unit)):
                 result.batches.append(batch)
                 rest, raw = split_raw(batch)
                 assert RAW_COLUMN not in rest.schema.names

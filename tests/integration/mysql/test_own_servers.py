@@ -109,8 +109,8 @@ source = source_of(
 plan, _ = plan_of(source)
 seen = 0
 with source.session(plan.header, snapshot=True) as session, session.reader() as reader:
-    for batch in reader.read(plan.units[0]):
-        seen += batch.num_rows
+    for rows in reader.read(plan.units[0]):
+        seen += rows.batch.num_rows
 print(seen, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

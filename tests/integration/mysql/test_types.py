@@ -379,7 +379,7 @@ def test_a_value_of_more_than_one_packet(mariadb: Database) -> None:
     plan, _ = plan_of(source)
     lengths = {}
     with source.session(plan.header, snapshot=False) as session, session.reader() as reader:
-        for batch in reader.read(plan.units[0]):
+        for batch in (rows.batch for rows in reader.read(plan.units[0])):
             for number, value in zip(
                 batch.column("id").to_pylist(), batch.column("v").to_pylist(), strict=True
             ):

@@ -131,7 +131,7 @@ def test_a_catalog_read_sees_one_snapshot(mariadb: Database) -> None:
                 "DELETE FROM t WHERE k > 8000 LIMIT 10",
                 f"INSERT INTO t VALUES ({-number - 1}, 5)",
             )
-            for batch in (first, second)[number % 2].read(unit):
+            for batch in (rows.batch for rows in (first, second)[number % 2].read(unit)):
                 seen += zip(batch.column("k").to_pylist(), batch.column("v").to_pylist(), strict=True)
     assert sorted(seen) == [(k, 0) for k in range(1, 9_001)]
 

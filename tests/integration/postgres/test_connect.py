@@ -232,9 +232,9 @@ def test_a_reader_goes_on_after_a_unit_that_was_given_up(postgres: Database) -> 
     plan, _ = plan_of(source)
     with source.session(plan.header, snapshot=False) as session, session.reader() as reader:
         batches = iter(reader.read(plan.units[0]))
-        assert next(batches).num_rows < 20000
+        assert next(batches).batch.num_rows < 20000
         batches.close()  # type: ignore[attr-defined]
-        assert sum(batch.num_rows for batch in reader.read(plan.units[0])) == 20000
+        assert sum(rows.batch.num_rows for rows in reader.read(plan.units[0])) == 20000
 
 
 def test_row_security_is_told(postgres: Database) -> None:

@@ -152,9 +152,9 @@ def test_all_units_of_a_session_see_one_snapshot(postgres: Database) -> None:
     assert extract.snapshot_possible
     with source.session(plan.header, snapshot=True) as session:
         with session.reader() as first:
-            seen = [v for b in first.read(plan.units[0]) for v in b.column("id").to_pylist()]
+            seen = [v for r in first.read(plan.units[0]) for v in r.batch.column("id").to_pylist()]
         postgres.execute("UPDATE t SET id = id + 1000")
         with session.reader() as second:
             for unit in plan.units[1:]:
-                seen += [v for b in second.read(unit) for v in b.column("id").to_pylist()]
+                seen += [v for r in second.read(unit) for v in r.batch.column("id").to_pylist()]
     assert sorted(seen) == list(range(1, 101))

@@ -16,7 +16,7 @@ from etl_runner.convert.fields import BqField
 from etl_runner.errors import RetryableError
 from etl_runner.execution.manifest import Manifest
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
-from etl_runner.sources.base import Description, Extract, PlanRequest, SourceColumn
+from etl_runner.sources.base import Description, Extract, PlanRequest, Rows, SourceColumn
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.objects import ObjectInfo, StoredObject
 
@@ -91,10 +91,10 @@ class FakeSource:
         middle = (low + high) // 2
         return [batch_of(range(low, middle)), batch_of(range(middle, high))]
 
-    def read(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
+    def read(self, unit: WorkUnit) -> Iterator[Rows]:
         for number, batch in enumerate(self.batches(unit)):
             self.trouble(unit, number)
-            yield batch
+            yield Rows(batch)
 
     def describe(self) -> Description:
         raise AssertionError("planning is over")

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from etl_runner.errors import PermanentError
+from etl_runner.errors import FileError
 
 
-class FileReplaced(PermanentError):  # noqa: N818 - says what happened to the file
+class FileReplaced(FileError):  # noqa: N818 - says what happened to the file
     """The object has another version than the planned one, or is gone; the message names it."""
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from etl_runner.planning.plan import WorkUnit
+from etl_runner.sources.base import Rows
 from etl_runner.sources.mysql.connect import Control, Target, open_control
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.quoting import all_of
@@ -47,7 +48,7 @@ class MySqlReader:
         self._read = read
         self._turn = turn
 
-    def read(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
+    def read(self, unit: WorkUnit) -> Iterator[Rows]:
         """The unit's rows, in batches of about 4 MiB; decimals, times and text as text.
 
         Raises:
@@ -56,10 +57,10 @@ class MySqlReader:
         """
         if self._turn is None:
             with self._control.transaction():
-                yield from self._batches(unit)
+                yield from map(Rows, self._batches(unit))
             return
         with self._turn:
-            yield from self._batches(unit)
+            yield from map(Rows, self._batches(unit))
 
     def _batches(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
         from etl_runner.sources.mysql.arrow import record_batch

@@ -6,17 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etl_runner.errors import PermanentError, RetryableError
 from etl_runner.planning.plan import WorkUnit
+from etl_runner.sources.base import Rows
 from etl_runner.sources.postgres import arrow
 from etl_runner.sources.postgres.connect import Bulk, Control, Target, open_control
 from etl_runner.sources.postgres.schema import server_of
 from etl_runner.sources.quoting import all_of, identifier
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 REPLAY_WAIT_SECONDS = 60.0
 """How long a replica may take to catch up with the plan before the step is given back."""
@@ -45,7 +43,7 @@ class PostgresReader:
         self._snapshot = snapshot
         self._timeout_seconds = timeout_seconds
 
-    def read(self, unit: WorkUnit) -> Iterator[pa.RecordBatch]:
+    def read(self, unit: WorkUnit) -> Iterator[Rows]:
         """The unit's rows, in batches of about 8 MiB, in plain Arrow types: numeric, uuid and JSON as text.
 
         Raises:
@@ -60,7 +58,7 @@ class PostgresReader:
             timeout_seconds=self._timeout_seconds,
             doing=f"reading unit {unit.id}",
         )
-        return (arrow.plain(batch) for batch in batches)
+        return (Rows(arrow.plain(batch)) for batch in batches)
 
 
 class PostgresSession:
