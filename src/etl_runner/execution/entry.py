@@ -28,12 +28,13 @@ import pyarrow as pa
 
 from etl_runner.commit.close import Clock, utc_now
 from etl_runner.config.resolved import ResolvedSource
-from etl_runner.errors import ConfigError, EtlError, PermanentError, Problem, RetryableError
-from etl_runner.execution.task import OnProgress, Stopped, TaskSummary, read_plan, run_task
+from etl_runner.errors import ConfigError, EtlError, Problem, RetryableError
+from etl_runner.execution.attempts import Stopped
+from etl_runner.execution.lease import keep_slot
+from etl_runner.execution.task import OnProgress, TaskSummary, read_plan, run_task
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.logs import configure_logging
 from etl_runner.planning.plan import PlanHeader
-from etl_runner.planning.write_plan import Heartbeat
 from etl_runner.settings import Settings
 from etl_runner.state.store import StateStore
 
@@ -96,20 +97,10 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> int:
 
 def heartbeat(store: StateStore, header: PlanHeader, clock: Clock = utc_now) -> OnProgress:
     """Renews the run's deadline as units are finished, and ends the task when the run is no longer ours."""
-    beat = Heartbeat(store, header, clock)
+    keep = keep_slot(store, header, clock)
 
     def on_progress(_: TaskSummary) -> None:
-        try:
-            held = beat()
-        except RetryableError as error:
-            # The deadline is far enough away for the next beat to renew it.
-            log.warning("the run's deadline was not renewed: %s", error)
-            return
-        if not held:
-            raise PermanentError(
-                f"run {header.run_id} no longer holds the slot of source {header.source_id}: it was closed "
-                f"or taken over"
-            )
+        keep()
 
     return on_progress
 

@@ -16,15 +16,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from etl_runner import jsontypes
 from etl_runner.errors import EtlError, ObjectExists, PermanentError, RetryableError
+from etl_runner.execution.attempts import Stopped, attempt_unit
 from etl_runner.execution.failures import Failure, read_failures, record_failure, task_key
 from etl_runner.execution.manifest import Manifest, manifest_name, manifest_prefix, snapshot_name
+from etl_runner.execution.readers import Readers
 from etl_runner.execution.shard_writer import WriterOptions, delete_quietly
-from etl_runner.execution.unit import discard, execute_unit
+from etl_runner.execution.unit import discard
 from etl_runner.planning.plan import PlanHeader, WorkUnit, units_of
 from etl_runner.sources.base import Session, Source
 from etl_runner.state.objects import ObjectStore
@@ -68,10 +71,6 @@ class TaskOptions:
     writer: WriterOptions = field(default_factory=WriterOptions)
     workdir: Path | None = None
     """Where shards lie until they are uploaded; a temporary folder when None."""
-
-
-class Stopped(RetryableError):  # noqa: N818 - an order that was followed, not something that went wrong
-    """The task was told to stop; its finished units stay finished."""
 
 
 OnProgress = Callable[[TaskSummary], None]
@@ -224,8 +223,10 @@ class _Task:
                 workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etl-")))
             session = self._open(open_source, stack)
             workers = max(1, min(slots, len(units)))
+            readers = Readers(session, workers)
+            stack.callback(readers.close)
             pool = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="slot"))
-            futures = [pool.submit(self._work, session, queue, workdir) for _ in range(workers)]
+            futures = [pool.submit(self._work, readers, queue, workdir) for _ in range(workers)]
             self._settle(futures)
         if self._header.snapshot:
             self._complete_snapshot()
@@ -250,48 +251,37 @@ class _Task:
             reasons = [error for future in futures if (error := future.exception()) is not None]
             raise next((error for error in reasons if not isinstance(error, Stopped)), reasons[0])
 
-    def _work(self, session: Session, queue: deque[WorkUnit], workdir: Path) -> None:
-        """One slot: take units until there are none. A reader serves until it fails."""
-        with ExitStack() as stack:
-            reader = None
-            while True:
-                self._check_stop()
-                try:
-                    unit = queue.popleft()
-                except IndexError:
-                    return
-                for attempt in range(1, self._options.attempts + 1):
-                    try:
-                        if reader is None:
-                            reader = stack.enter_context(session.reader())
-                        manifest = execute_unit(
-                            reader,
-                            unit,
-                            self._header,
-                            self._objects,
-                            workdir=workdir,
-                            snapshot=self._snapshot,
-                            options=self._options.writer,
-                            on_batch=lambda _: self._between_batches(),
-                        )
-                        break
-                    except Stopped:
-                        raise
-                    except RetryableError as error:
-                        reader = None
-                        stack.close()
-                        self._pause(attempt, error, f"unit {unit.id}", unit)
-                    except EtlError as error:
-                        self.record(unit.id, error)
-                        raise
-                self._unit_done(unit, manifest)
+    def _work(self, readers: Readers, queue: deque[WorkUnit], workdir: Path) -> None:
+        """One slot: take units until there are none."""
+        while True:
+            self._check_stop()
+            try:
+                unit = queue.popleft()
+            except IndexError:
+                return
+            try:
+                manifest = attempt_unit(
+                    readers,
+                    unit,
+                    self._header,
+                    self._objects,
+                    workdir=workdir,
+                    pause=partial(self._pause, what=f"unit {unit.id}", unit=unit),
+                    snapshot=self._snapshot,
+                    writer=self._options.writer,
+                    on_batch=lambda _: self._between_batches(),
+                )
+            except Stopped:
+                raise
+            except EtlError as error:
+                self.record(unit.id, error)
+                raise
+            self._unit_done(unit, manifest)
 
     def _pause(self, attempt: int, error: RetryableError, what: str, unit: WorkUnit | None = None) -> None:
         """Wait before the next attempt; after the last one, raise."""
         fields = {"unit": unit.id} if unit else {}
         if attempt >= self._options.attempts:
-            if unit is not None:
-                self.record(unit.id, error)
             raise error
         delay = self._options.backoff_seconds * 2 ** (attempt - 1)
         log.warning(

@@ -7,9 +7,10 @@ import pytest
 
 from etl_runner import jsontypes
 from etl_runner.errors import ConfigError, PermanentError, Problem, RetryableError
+from etl_runner.execution.attempts import Stopped
 from etl_runner.execution.collect import collect_manifests, collect_verified
 from etl_runner.execution.failures import read_failures
-from etl_runner.execution.task import Stopped, TaskOptions, TaskSummary, read_plan, run_task
+from etl_runner.execution.task import TaskOptions, TaskSummary, read_plan, run_task
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.sources.base import Source
 from etl_runner.state.memory import MemoryObjectStore
