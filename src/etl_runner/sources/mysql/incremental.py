@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, timedelta
+from decimal import Decimal
 from typing import Any
 
 from etl_runner.config.database import DatabaseSource
-from etl_runner.config.times import parse_start
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
 from etl_runner.sources.cursors import CursorValue
@@ -23,6 +22,7 @@ from etl_runner.sources.mysql.cursors import KEY_TYPES, TIME_TYPES, MyCursor
 from etl_runner.sources.mysql.instant import MARGIN, Instant, observe
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
+from etl_runner.sources.start import check_same_cursor, starting_point
 
 COUNT_LIMIT = 100_000
 """Rows that are counted exactly through an index; beyond it the note says "more than"."""
@@ -104,14 +104,9 @@ def fix_window(
     """
     cursor, column = cursor_of(relation, document, name)
     before = dict(watermark or {})
-    for key, now in (("column", column.name), ("type", cursor.kind)):
-        if before.get(key) not in (None, now):
-            raise PermanentError(
-                f"{name}: the last run's cursor had the {key} {before[key]}, and this one has {now};"
-                " `etl-runner reset` the source to begin with the new cursor"
-            )
+    check_same_cursor(before, column.name, cursor, name)
     instant = observe(control, local=cursor.kind in ("timestamp", "date"), sleep=sleep)
-    low = _low(cursor, before, document, instant, name)
+    low = starting_point(cursor, before, document, instant.t0.replace(tzinfo=UTC), name)
     high: Any
     if cursor.kind == "key":
         high = _greatest(control, relation, cursor, low, document.late_keys)
@@ -168,43 +163,6 @@ def end_of_window(cursor: MyCursor, low: Any, instant: Instant, settle: timedelt
     else:
         high = end.replace(tzinfo=UTC) if cursor.kind == "timestamptz" else end
     return high if low is None else max(low, high)
-
-
-def _low(
-    cursor: MyCursor, before: Mapping[str, Any], document: DatabaseSource, instant: Instant, name: str
-) -> CursorValue | None:
-    if before.get("value") is not None:
-        return _parsed(cursor, str(before["value"]), "watermark", name)
-    if document.last_sync_value is not None:
-        return _parsed(cursor, str(document.last_sync_value).strip(), "last_sync_value", name)
-    if document.historical_start_date is None:
-        return None
-    if cursor.kind == "key":
-        problem = Problem(
-            "historical_start_date", "is no start for an incrementing_column; give last_sync_value"
-        )
-        raise ConfigError(name, (problem,))
-    # The starting point itself is loaded: the window is open at its lower end.
-    start = parse_start(document.historical_start_date).at(instant.t0.replace(tzinfo=UTC))
-    value: Any = start
-    if cursor.kind == "date":
-        value = start.date()
-    elif cursor.kind == "timestamp":
-        value = start.replace(tzinfo=None)
-    low: CursorValue = cursor.minus(value, cursor.step)
-    return low
-
-
-def _parsed(cursor: MyCursor, text: str, path: str, name: str) -> CursorValue:
-    try:
-        if cursor.kind == "date":
-            return datetime.fromisoformat(text).date()
-        if cursor.kind == "timestamp" and datetime.fromisoformat(text).tzinfo is not None:
-            raise ValueError("a wall clock has no zone")
-        return cursor.parse(text)
-    except (ValueError, InvalidOperation):
-        problem = Problem(path, f"is no value of the cursor's type {cursor.type_sql}", found=repr(text))
-        raise ConfigError(name, (problem,)) from None
 
 
 def _greatest(control: Control, relation: Relation, cursor: MyCursor, low: Any, late: Decimal) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -274,25 +273,3 @@ def field_type(field: Any) -> MyType:
     if field.flags & FLAG.SET:
         return MyType("set")
     return MyType("varbinary" if field.charsetnr == BINARY_CHARSET else "varchar")
-
-
-def missing_columns(
-    relation: Relation, named: Iterable[tuple[str, str]], document: str
-) -> ConfigError | None:
-    """All columns that the document names and the relation lacks, as one error; None when there is none.
-
-    Args:
-        named: pairs of the field's path in the document and the column's name.
-    """
-    names = [column.name for column in relation.columns]
-    problems = tuple(
-        Problem(
-            path,
-            f"is no column of {relation.label}",
-            found=name,
-            allowed=", ".join(difflib.get_close_matches(name, names, n=5, cutoff=0.5) or names[:20]),
-        )
-        for path, name in named
-        if relation.column(name) is None
-    )
-    return ConfigError(document, problems) if problems else None

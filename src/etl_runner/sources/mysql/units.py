@@ -9,8 +9,6 @@ the distribution; nothing is scanned.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from etl_runner.planning.plan import WorkUnit
@@ -21,9 +19,8 @@ from etl_runner.sources.mysql.estimate import Estimate, explained
 from etl_runner.sources.mysql.incremental import Incremental
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
+from etl_runner.sources.units import MAX_SCANS, Cut
 
-MAX_SCANS = 8
-"""Without an index each unit reads the whole table, so there are few of them."""
 STRETCHES = 64
 _CANDIDATES = 3
 _ENOUGH = 0.7
@@ -36,14 +33,6 @@ _SCALES: dict[str, Scale] = {
     "date": SCALES["date"],
     "key": SCALES["int8"],
 }
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The units, in no order yet, and how they were cut."""
-
-    units: tuple[WorkUnit, ...]
-    how: str
 
 
 def cut(
@@ -77,12 +66,6 @@ def cut(
         return Cut(units, f"ranges of {column.name} from its index")
     number = min(wanted, MAX_SCANS)
     return Cut(tuple(_hash_units(relation, number, estimate)), "hash buckets: there is no index to cut by")
-
-
-def in_order(units: Sequence[WorkUnit]) -> tuple[WorkUnit, ...]:
-    """The largest first, ids in that order."""
-    ordered = sorted(units, key=lambda unit: -(unit.rows or 0))
-    return tuple(replace(unit, id=f"u{index:05d}") for index, unit in enumerate(ordered))
 
 
 def _candidates(relation: Relation, incremental: Incremental | None) -> list[MyColumn]:

@@ -7,7 +7,7 @@ https://www.postgresql.org/docs/current/catalogs.html
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,29 +271,6 @@ def _missing_table(control: Control, schema: str | None, name: str, document: st
             ),
         ),
     )
-
-
-def missing_columns(
-    relation: Relation, wanted: Iterable[tuple[str, str]], document: str
-) -> ConfigError | None:
-    """An error for columns of the document that the relation lacks: pairs of field path and column name."""
-    names = [column.name for column in relation.columns]
-    lower = {name.lower(): name for name in names}
-    problems = []
-    for path, name in wanted:
-        if name in names:
-            continue
-        close = difflib.get_close_matches(name.lower(), list(lower), n=1)
-        problems.append(
-            Problem(
-                path,
-                f"{relation.label} has no such column",
-                found=repr(name),
-                suggestion=lower[close[0]] if close else None,
-                allowed=None if close else f"one of {', '.join(names[:40])}",
-            )
-        )
-    return ConfigError(document, tuple(problems)) if problems else None
 
 
 def _keys(control: Control, oid: int, numbers: dict[int, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from etl_runner.convert.raw import RAW_COLUMN
 from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
 from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
+from etl_runner.sources.named import check_named, column_of, incompatible, wanted_columns
 from etl_runner.sources.postgres import estimate as estimates
 from etl_runner.sources.postgres import probe, schema, types, units
 from etl_runner.sources.postgres.connect import Control, Target, open_control
@@ -24,6 +25,7 @@ from etl_runner.sources.postgres.instant import zone_of
 from etl_runner.sources.postgres.schema import PgColumn, Relation, Server
 from etl_runner.sources.postgres.session import PostgresSession, open_session, select_items
 from etl_runner.sources.quoting import identifier
+from etl_runner.sources.units import in_order
 
 
 class PostgresSource:
@@ -62,7 +64,10 @@ class PostgresSource:
             # Named in the document, so its kind is checked whether or not a window needs it.
             cursor_of(relation, self._document, self._source_id)
         return Description(
-            columns=tuple(_source_column(column) for column in self._wanted(relation)),
+            columns=tuple(
+                _source_column(column)
+                for column in wanted_columns(self._document, relation.columns, relation.column)
+            ),
             identity=server.identity,
             primary_key=relation.primary_key,
             notes=tuple(_relation_notes(relation)),
@@ -99,7 +104,7 @@ class PostgresSource:
         notes.append(f"units: {cut.how}")
         return Extract(
             window=Window(kind="all") if incremental is None else incremental.window,
-            units=units.in_order(cut.units),
+            units=in_order(cut.units),
             read={
                 "items": select_items(items, raw, RAW_COLUMN),
                 "from": f"{relation.sql} AS t",
@@ -148,9 +153,7 @@ class PostgresSource:
             )
         else:
             raise PermanentError(f"{self._source_id}: names neither source_table_name nor query")
-        error = schema.missing_columns(relation, self._named_columns(), self._source_id)
-        if error is not None:
-            raise error
+        check_named(self._document, relation.columns, relation.column, relation.label, self._source_id)
         self._relation = relation
         return relation
 
@@ -160,37 +163,13 @@ class PostgresSource:
                 return self._look(control)
         return self._relation
 
-    def _named_columns(self) -> list[tuple[str, str]]:
-        """Columns that the document names, with the path of the field that does."""
-        document = self._document
-        named = [(f"selected_columns.{i}", name) for i, name in enumerate(document.selected_columns)]
-        named += [(f"column_mapping.{name}", name) for name in document.column_mapping]
-        named += [("primary_key_column", name) for name in document.primary_key_column]
-        if document.timestamp_column:
-            named.append(("timestamp_column", document.timestamp_column))
-        if document.incrementing_column:
-            named.append(("incrementing_column", document.incrementing_column))
-        return named
-
-    def _wanted(self, relation: Relation) -> list[PgColumn]:
-        selected = self._document.selected_columns
-        if not selected:
-            return list(relation.columns)
-        # In the order of the document.
-        found = (relation.column(name) for name in dict.fromkeys(selected))
-        return [column for column in found if column is not None]
-
     def _selection(self, relation: Relation, name: str, destination: BqField) -> types.Selection:
-        column = relation.column(name)
-        if column is None:
-            raise PermanentError(f"{self._source_id}: {relation.label} no longer has a column {name}")
+        column = column_of(relation.column, name, relation.label, self._source_id)
         try:
             return types.select(column.type, f"t.{identifier(name)}", destination)
         except types.Incompatible as reason:
-            mode = "REPEATED " if destination.mode == "REPEATED" else ""
-            raise PermanentError(
-                f"{self._source_id}: column {name} of {relation.label} has type {column.declared}, and the"
-                f" destination column {destination.name} has type {mode}{destination.type}: {reason}"
+            raise incompatible(
+                name, relation.label, column.declared, destination, reason, self._source_id
             ) from None
 
     def _items(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from etl_runner.planning.plan import WorkUnit
 from etl_runner.sources.cut import SCALES, Edge, Range, Scale, divide
@@ -14,21 +14,12 @@ from etl_runner.sources.postgres.estimate import Estimate
 from etl_runner.sources.postgres.incremental import Incremental
 from etl_runner.sources.postgres.schema import PgColumn, Relation
 from etl_runner.sources.quoting import identifier, typed_literal
+from etl_runner.sources.units import MAX_SCANS, Cut
 
 CUTTABLE = (*SCALES, "text", "varchar", "bpchar", "name", "float4", "float8")
 """Types whose ranges can be written as literals of the type's plain name."""
-MAX_SCANS = 8
-"""Without an index each unit reads the whole table, so there are few of them."""
 _CANDIDATES = 3
 _ENOUGH = 0.7
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The units, in no order yet, and how they were cut."""
-
-    units: tuple[WorkUnit, ...]
-    how: str
 
 
 def cut(
@@ -69,12 +60,6 @@ def cut(
         return Cut((_whole(relation, estimate),), "one unit: nothing is known to cut it by")
     number = min(wanted, MAX_SCANS)
     return Cut(tuple(_hash_units(relation, number, estimate)), "hash buckets: there is no index to cut by")
-
-
-def in_order(units: Sequence[WorkUnit]) -> tuple[WorkUnit, ...]:
-    """The largest first, ids in that order."""
-    ordered = sorted(units, key=lambda unit: -(unit.rows or 0))
-    return tuple(replace(unit, id=f"u{index:05d}") for index, unit in enumerate(ordered))
 
 
 def _candidates(relation: Relation, incremental: Incremental | None) -> list[PgColumn]:

@@ -14,15 +14,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from etl_runner.config.database import DatabaseSource
-from etl_runner.config.times import parse_duration, parse_start
+from etl_runner.config.times import parse_duration
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.sources.cursors import Cursor, CursorValue, late_distance
 from etl_runner.sources.postgres.connect import Control
 from etl_runner.sources.postgres.instant import Instant
 from etl_runner.sources.postgres.schema import PgColumn, Server
 from etl_runner.sources.postgres.window import Bounds, Watermark
+from etl_runner.sources.start import check_same_cursor, historical_start
 
 _OFFSET = re.compile(r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
+_CLOCK = Cursor(column="", kind="timestamptz", type_sql="timestamptz")
 
 
 def horizon_of(before: Mapping[str, Any]) -> int | None:
@@ -88,12 +90,7 @@ def check_same_source(
             " or another server): its transaction numbers say nothing about the old rows. Compare source and"
             " destination, then go on with `etl-runner reset <source> --to VALUE`"
         )
-    for key, now in (("column", column.name), ("type", cursor.kind)):
-        if before.get(key) not in (None, now):
-            raise PermanentError(
-                f"{name}: the last run's cursor had the {key} {before[key]}, and this one has {now};"
-                " begin with the new cursor by `etl-runner reset <source> --to VALUE`"
-            )
+    check_same_cursor(before, column.name, cursor, name)
 
 
 def starting_point(
@@ -117,21 +114,8 @@ def starting_point(
         return _read_value(control, cursor, document.last_sync_value, instant, "last_sync_value", name)
     if document.historical_start_date is None:
         return None
-    if cursor.kind == "key":
-        raise ConfigError(
-            name,
-            (
-                Problem(
-                    "historical_start_date", "is no start for an incrementing_column; give last_sync_value"
-                ),
-            ),
-        )
-    # The starting point itself is loaded: the window is open at its lower end.
-    clock = Cursor(column="", kind="timestamptz", type_sql="timestamptz")
-    start: Any = parse_start(document.historical_start_date).at(clock.parse(instant.t0))  # type: ignore[arg-type]
-    if cursor.kind == "date":
-        return cursor.minus(start.date(), cursor.step)  # type: ignore[no-any-return]
-    return cursor.minus(start if cursor.kind == "timestamptz" else start.replace(tzinfo=None), cursor.step)  # type: ignore[no-any-return]
+    clock: Any = _CLOCK.parse(instant.t0)
+    return historical_start(cursor, document.historical_start_date, clock, name)
 
 
 def _read_value(
