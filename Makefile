@@ -36,7 +36,8 @@ format: setup  ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Measure: throughput, ratios, peak memory
+bench: setup  ## Measure: cold starts of functions, throughput, ratios, peak memory
+	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
 model: setup  ## Explore the models of the protocols with larger bounds

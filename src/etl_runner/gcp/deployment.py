@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from etl_runner.commit.close import Closer, RunEvents
 from etl_runner.commit.open_run import Opener
 from etl_runner.gcp import clients
-from etl_runner.gcp.objects import GcsObjectStore
 from etl_runner.settings import Settings
 from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from etl_runner.config.resolved import ResolvedSource
     from etl_runner.config.secrets import SecretResolver
     from etl_runner.gcp.jobs import GcpBigQueryJobs
+    from etl_runner.gcp.objects import GcsObjectStore
     from etl_runner.planning.planner import Planner
     from etl_runner.planning.write_plan import PlanWriter
     from etl_runner.sources.base import Source
@@ -40,17 +40,17 @@ class Deployment:
     @cached_property
     def config(self) -> GcsObjectStore:
         """The config bucket."""
-        return GcsObjectStore(self._storage, self.settings.config_bucket)
+        return self._bucket(self.settings.config_bucket)
 
     @cached_property
     def state(self) -> GcsObjectStore:
         """The state bucket."""
-        return GcsObjectStore(self._storage, self.settings.state_bucket)
+        return self._bucket(self.settings.state_bucket)
 
     @cached_property
     def staging(self) -> GcsObjectStore:
         """The staging bucket."""
-        return GcsObjectStore(self._storage, self.settings.staging_bucket)
+        return self._bucket(self.settings.staging_bucket)
 
     @cached_property
     def jobs(self) -> GcpBigQueryJobs:
@@ -137,6 +137,12 @@ class Deployment:
 
     def _known_files(self, source_id: str, state: State) -> set[tuple[str, str]]:
         return Ledger(self.state, source_id).known(state)
+
+    def _bucket(self, name: str) -> GcsObjectStore:
+        # Google's client takes half a second to import: a function is up before that.
+        from etl_runner.gcp.objects import GcsObjectStore
+
+        return GcsObjectStore(self._storage, name)
 
     @cached_property
     def _storage(self) -> StorageClient:

@@ -1,0 +1,27 @@
+"""Functions are up before Google's clients are: their import loads none, and nothing heavy."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.cold_start import HEAVY, ROOT, ColdStart, function_names, run_python, table
+
+CLIENTS = ("google.cloud.storage", "google.cloud.bigquery", "google.api_core", "grpc", "obstore")
+
+
+@pytest.mark.parametrize("name", function_names())
+def test_a_functions_import_loads_no_client_and_nothing_heavy(name: str) -> None:
+    script = "import json, sys, main; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(run_python(name, "-c", script).stdout))
+    assert "etl_runner.operations" in loaded
+    assert loaded & {*HEAVY, *CLIENTS} == set()
+
+
+def test_there_are_functions_to_measure() -> None:
+    assert {"trigger", "plan", "finalize"} <= set(function_names(ROOT))
+
+
+def test_a_heavy_import_is_named() -> None:
+    assert "imports pandas" in table([ColdStart("plan", 0.5, 0.9, 300, ("pandas",))])
