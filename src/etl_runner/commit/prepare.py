@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from etl_runner.commit.merge import Bounds
 from etl_runner.commit.steps import MAX_LOAD_BYTES, MAX_LOAD_URIS, commit_steps
 from etl_runner.errors import PermanentError
 from etl_runner.execution.manifest import Manifest
@@ -79,7 +80,7 @@ def commit_record(
     header = plan.header
     rows = sum(manifest.rows for manifest in manifests)
     uris = sorted(staging.uri(shard.name) for manifest in manifests for shard in manifest.shards)
-    steps, drop = commit_steps(header, uris, rows, now)
+    steps, drop = commit_steps(header, uris, rows, now, _merge_bounds(header, manifests, staging))
     return CommitRecord(
         source_id=header.source_id,
         run_id=header.run_id,
@@ -92,3 +93,13 @@ def commit_record(
         receipt=extracted_receipt(header, state, manifests),
         drop_tables=drop,
     )
+
+
+def _merge_bounds(header: PlanHeader, manifests: Sequence[Manifest], staging: ObjectStore) -> Bounds | None:
+    if header.merge_prune is None or header.disposition != "merge":
+        return None
+    # Only a merge that is pruned pays for reading Parquet.
+    from etl_runner.execution.bounds import column_bounds
+
+    shards = [shard for manifest in manifests for shard in manifest.shards]
+    return column_bounds(staging, shards, header.merge_prune)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from etl_runner.commit.merge import merge_statement
+from etl_runner.commit.merge import Bounds, merge_statement
 from etl_runner.commit.staging import needs_staging, publish_expression, quote, staging_field
 from etl_runner.convert.fields import BqField
 from etl_runner.planning.plan import Destination, PlanHeader
@@ -19,12 +19,12 @@ STAGING_LIFE = timedelta(days=2)
 
 
 def commit_steps(
-    header: PlanHeader, uris: Sequence[str], rows: int, now: datetime
+    header: PlanHeader, uris: Sequence[str], rows: int, now: datetime, bounds: Bounds | None = None
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The jobs that make ``uris`` visible in the plan's destination, and the staging tables to drop.
 
     One load job where Parquet can fill the destination; otherwise, and for a merge, a load into a staging
-    table and one query from there. ``rows`` is what the manifests say.
+    table and one query from there. ``rows`` is what the manifests say; ``bounds`` what a merge is pruned by.
     """
     if not uris:
         return (_empty(header),), ()
@@ -47,7 +47,7 @@ def commit_steps(
         "writeDisposition": "WRITE_TRUNCATE",
     }
     stage = Step("load", {"load": load}, rows, (Preparation("create", table),))
-    return (stage, _publish(header, staging, columns, rows)), (staging,)
+    return (stage, _publish(header, staging, columns, rows, bounds)), (staging,)
 
 
 def table_resource(destination: Destination) -> dict[str, Any]:
@@ -84,7 +84,9 @@ def _empty(header: PlanHeader) -> Step:
     return Step("query", {"query": {"query": query, "useLegacySql": False}}, None)
 
 
-def _publish(header: PlanHeader, staging: str, columns: Sequence[BqField], rows: int) -> Step:
+def _publish(
+    header: PlanHeader, staging: str, columns: Sequence[BqField], rows: int, bounds: Bounds | None
+) -> Step:
     destination = header.destination
     numbers = header.config.get("document", {}).get("json_numbers") or "fail"
     selected = ", ".join(publish_expression(column, numbers) for column in columns)
@@ -95,7 +97,7 @@ def _publish(header: PlanHeader, staging: str, columns: Sequence[BqField], rows:
     else:
         prepare = (Preparation("create", table_resource(destination)),)
     if header.disposition == "merge":
-        merge = merge_statement(header, source, columns)
+        merge = merge_statement(header, source, columns, bounds)
         # How many rows a merge touches is not how many were staged: keys may repeat.
         return Step("query", {"query": {"query": merge, "useLegacySql": False}}, None, prepare)
     if header.disposition == "append":

@@ -88,6 +88,8 @@ def warnings(fields: Fields) -> Iterator[str]:
         for name in ("historical_start_date", "last_sync_value", "late_window"):
             if name in fields:
                 yield f"{name} has no effect: a catalog load reads the whole table"
+    if fields.get("immutable_partition") in (True, "true") and fields.get("load_type") != "upsert":
+        yield "immutable_partition has no effect: only an upsert looks for the rows that it replaces"
     if "max_rejects" in fields and fields.get("on_bad_row", "fail") == "fail":
         yield "max_rejects has no effect without on_bad_row: reject"
     selected, mapping = _list(fields.get("selected_columns")), fields.get("column_mapping")

@@ -85,6 +85,11 @@ class SourceDocument(Document):
     clustering: Annotated[ColumnNames, Field(max_length=4)] = Field(
         (), description="Destination columns that a new table is clustered by, four at most."
     )
+    immutable_partition: Truth = Field(
+        False,
+        description="Upsert: the column that partitions the destination never changes for a row, so a merge "
+        "may read only the partitions that it touches. A row of which it does change would be there twice.",
+    )
     metadata_columns: Truth = Field(
         True, description="Add _etl_run_id, _etl_loaded_at (and _etl_source_file)."
     )

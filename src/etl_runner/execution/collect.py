@@ -52,7 +52,7 @@ def collect_manifests(objects: ObjectStore, header: PlanHeader, unit_ids: Sequen
             raise CorruptStateError(f"the manifest {name} was listed and cannot be found")
         return parse_manifest(name, unit, stored.data)
 
-    return _each(read, unit_ids)
+    return each(read, unit_ids)
 
 
 def collect_verified(objects: ObjectStore, plan: Plan) -> list[Manifest]:
@@ -89,10 +89,10 @@ def verify_footers(objects: ObjectStore, shards: Sequence[Shard]) -> int:
     Raises:
         PermanentError: a shard is missing or is another one than the manifest says.
     """
-    return sum(_each(lambda shard: _verify(objects, shard), shards))
+    return sum(each(lambda shard: _verify(objects, shard), shards))
 
 
-def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """The function's results, many at the same time; a few are not worth starting threads for."""
     if len(items) <= FEW:
         return [function(item) for item in items]
@@ -100,7 +100,12 @@ def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def _verify(objects: ObjectStore, shard: Shard) -> int:
+def read_footer(objects: ObjectStore, shard: Shard) -> bytes:
+    """The shard's Parquet footer, length and magic; as much is read of the object as they need.
+
+    Raises:
+        PermanentError: the shard is gone or is no Parquet file.
+    """
     found = objects.read_tail(shard.name, _TAIL)
     if found is None:
         raise PermanentError(f"the shard {objects.uri(shard.name)} is gone: run again")
@@ -118,7 +123,11 @@ def _verify(objects: ObjectStore, shard: Shard) -> int:
         footer = _footer(again[0]) if again is not None else None
     if footer is None:
         raise PermanentError(f"the shard {objects.uri(shard.name)} is not a Parquet file: run again")
-    rows = _rows(footer)
+    return footer
+
+
+def _verify(objects: ObjectStore, shard: Shard) -> int:
+    rows = _rows(read_footer(objects, shard))
     if rows != shard.rows:
         raise PermanentError(
             f"the shard {objects.uri(shard.name)} has {rows} rows and its manifest says {shard.rows}: "

@@ -16,13 +16,13 @@ from etl_runner.convert.fields import BqField, Mode
 from etl_runner.convert.names import destination_names
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Destination, PlannedColumn
+from etl_runner.planning.upsert import Merge, merge_of
 from etl_runner.sources.base import Description, SourceColumn
 
 METADATA_FIELDS = {
     "_etl_run_id": BqField("_etl_run_id", "STRING", description="The run that loaded the row"),
     "_etl_loaded_at": BqField("_etl_loaded_at", "TIMESTAMP", description="When that run was planned"),
 }
-_NO_KEYS = frozenset({"JSON", "GEOGRAPHY", "STRUCT", "INTERVAL", "FLOAT64"})
 # https://cloud.google.com/bigquery/docs/clustered-tables#cluster_column_types
 _CLUSTERABLE = frozenset(
     {"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"}
@@ -50,10 +50,8 @@ class Matched:
     destination: Destination
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
-    keys: tuple[str, ...] = ()
-    """Destination names of the document's primary_key_column, for an upsert."""
-    cursor: str | None = None
-    """Destination name of the cursor, where it is loaded."""
+    merge: Merge | None = None
+    """For an upsert."""
 
 
 def match_columns(
@@ -66,6 +64,7 @@ def match_columns(
 
     Raises:
         ConfigError: a selected or mapped column does not exist at the source.
+        ConfigError: also an upsert whose key or cursor does not do.
         PermanentError: schema drift that the document forbids, types that cannot be joined, or a REQUIRED
             destination column that nothing fills.
     """
@@ -101,16 +100,13 @@ def match_columns(
     )
     if not destination.exists:
         full = _lay_out(document, full, columns)
-    cursor = getattr(document, "cursor_column", None)
-    loaded = {column.source: column.destination for column in columns}
-    return Matched(
-        tuple(columns),
-        full,
-        metadata,
-        tuple(notes),
-        keys=_keys(document, loaded) if document.load_type == "upsert" else (),
-        cursor=loaded[cursor].name if cursor in loaded else None,
-    )
+    merge = None
+    if document.load_type == "upsert":
+        loaded = {column.source: column.destination for column in columns}
+        natural = {column.name: column.natural for column in selected}
+        merge = merge_of(document, full, loaded, natural)
+        notes += merge.notes
+    return Matched(tuple(columns), full, metadata, tuple(notes), merge)
 
 
 def find_destination(
@@ -166,23 +162,6 @@ def _select(document: SourceDocument, columns: Sequence[SourceColumn]) -> list[S
     if problems:
         raise ConfigError("source document", tuple(problems))
     return [by_name[name] for name in document.selected_columns] or list(columns)
-
-
-def _keys(document: SourceDocument, loaded: Mapping[str, BqField]) -> tuple[str, ...]:
-    """The destination columns that identify a row."""
-    problems = []
-    for number, name in enumerate(document.primary_key_column):
-        path = f"primary_key_column[{number}]"
-        if name not in loaded:
-            problems.append(
-                Problem(path, f"column {name!r} is not loaded, so rows cannot be told apart by it")
-            )
-        elif loaded[name].mode == "REPEATED" or loaded[name].type in _NO_KEYS:
-            kind = f"{'REPEATED ' if loaded[name].mode == 'REPEATED' else ''}{loaded[name].type}"
-            problems.append(Problem(path, f"a column of type {kind} cannot be a key"))
-    if problems:
-        raise ConfigError("source document", tuple(problems))
-    return tuple(loaded[name].name for name in document.primary_key_column)
 
 
 def _unknown(path: str, name: str, known: Mapping[str, object]) -> Problem:

@@ -153,6 +153,8 @@ class PlanHeader:
     """For ``merge``: the destination columns that identify a row."""
     merge_order: str | None = None
     """For ``merge``: of several rows with one key, the one with the greatest value of this column stays."""
+    merge_prune: str | None = None
+    """For ``merge``: the partitioning column, where it cannot differ between the versions of a row."""
     metadata: tuple[str, ...] = ()
     """Metadata columns wanted: ``_etl_run_id``, ``_etl_loaded_at``, ``_etl_source_file``."""
     on_bad_row: Literal["fail", "reject"] = "fail"

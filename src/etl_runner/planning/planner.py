@@ -90,6 +90,7 @@ class Planner:
                 connections=extract.max_connections,
             )
         )
+        merge = matched.merge
         header = PlanHeader(
             source_id=key.source_id,
             run_id=key.run_id,
@@ -113,8 +114,9 @@ class Planner:
             read=extract.read,
             next_watermark=extract.next_watermark,
             snapshot=snapshot and choice.engine == "cloud_run",
-            merge_keys=matched.keys,
-            merge_order=matched.cursor if document.load_type == "upsert" else None,
+            merge_keys=merge.keys if merge else (),
+            merge_order=merge.order if merge else None,
+            merge_prune=merge.prune if merge else None,
             metadata=matched.metadata,
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,

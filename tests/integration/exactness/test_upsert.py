@@ -96,3 +96,64 @@ def test_a_key_that_is_not_loaded_is_refused_when_planned(orders: Lab) -> None:
     _put(orders, selected_columns=["id", "version", "changed_at"])
     with pytest.raises(ConfigError, match="leaves out 'region'"):
         orders.open_and_plan("keyless")
+
+
+def test_an_older_version_that_arrives_late_replaces_nothing(orders: Lab) -> None:
+    orders.database.execute("DELETE FROM orders WHERE id > 2")
+    orders.database.execute("UPDATE orders SET version = 5, changed_at = clock_timestamp()")
+    orders.step_by_step("first")
+    # Written later, with an older cursor, within the late window: read again, and still older.
+    orders.database.execute(
+        "UPDATE orders SET version = 4, changed_at = changed_at - interval '0.3 s' WHERE id = 1"
+    )
+    # An equal cursor: what was written last is the newest.
+    orders.database.execute("UPDATE orders SET version = 6 WHERE id = 2")
+    done = orders.step_by_step("second")
+    assert done.receipt is not None
+    assert done.receipt["rows_read"] == 2
+    assert [row[:3] for row in _loaded(orders)] == [(1, "us", 5), (2, "eu", 6)]
+
+
+def test_a_key_that_changes_at_the_source_is_another_row(orders: Lab) -> None:
+    orders.database.execute("DELETE FROM orders WHERE id > 1")
+    orders.step_by_step("first")
+    orders.database.execute("UPDATE orders SET id = 100, changed_at = clock_timestamp()")
+    orders.step_by_step("second")
+    assert [row[:2] for row in _loaded(orders)] == [(1, "us"), (100, "us")]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"primary_key_column": ["id", "day"]}, {"immutable_partition": True}], ids=["key", "declared"]
+)
+def test_a_pruned_merge_replaces_the_rows_of_the_touched_partitions(orders: Lab, fields: Any) -> None:
+    orders.database.execute(
+        "CREATE TABLE days (id int, region text, day date, version int, changed_at timestamptz)"
+    )
+    orders.database.execute(
+        "INSERT INTO days SELECT i, 'eu', CASE WHEN i < 9 THEN date '2026-01-01' + i END, 1,"
+        " clock_timestamp() FROM generate_series(1, 9) i"
+    )
+    orders.query(
+        "CREATE TABLE {table} (id INT64, region STRING, day DATE, version INT64, changed_at TIMESTAMP)"
+        " PARTITION BY day"
+    )
+    _put(orders, source_table_name="days", **{"primary_key_column": ["id"], **fields})
+    key, header = orders.open_and_plan("first")
+    assert header.merge_prune == "day"
+    assert any("only the partitions of day" in note for note in header.notes)
+    orders.extract(key)
+    assert orders.finalize(key).outcome == "ok"
+    orders.database.execute(
+        "UPDATE days SET version = 2, changed_at = clock_timestamp() WHERE id IN (3, 5, 9)"
+    )
+    done = orders.step_by_step("second")
+    assert done.outcome == "ok"
+    wanted = orders.database.query("SELECT id, version FROM days ORDER BY id")
+    assert orders.query("SELECT id, version FROM {table} ORDER BY id") == wanted
+    state = orders.state()
+    assert state.last is not None
+    name = f"sources/{orders.source_id}/commits/{state.last.epoch}-{state.last.run_id}.json"
+    record = orders.deployment.state.read(name)
+    assert record is not None
+    # 9 has no day; 3 and 5 lie on the 4th and the 6th.
+    assert b"(T.`day` BETWEEN DATE '2026-01-04' AND DATE '2026-01-06' OR T.`day` IS NULL)" in record.data

@@ -31,7 +31,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ID, BODY, AT = BqField("id", "INT64"), BqField("body", "JSON"), BqField("at", "DATETIME")
 
 
-def _header(*fields: BqField, **changes: Any) -> PlanHeader:
+def header_of(*fields: BqField, **changes: Any) -> PlanHeader:
     destination = Destination("p", "d", "t", "EU", exists=True, schema=fields)
     header = PlanHeader(
         source_id="orders",
@@ -63,7 +63,7 @@ def _manifest(shards: int, size: int = 1, rejects: int = 0) -> Manifest:
 
 
 def test_an_append_is_one_load_with_everything_said() -> None:
-    ((step,), drop) = commit_steps(_header(ID), ["gs://b/1", "gs://b/2"], 7, NOW)
+    ((step,), drop) = commit_steps(header_of(ID), ["gs://b/1", "gs://b/2"], 7, NOW)
     assert (step.kind, step.rows, drop) == ("load", 7, ())
     load = step.configuration["load"]
     assert load["sourceUris"] == ["gs://b/1", "gs://b/2"]
@@ -77,7 +77,7 @@ def test_an_append_is_one_load_with_everything_said() -> None:
 
 
 def test_a_catalog_keeps_the_layout_of_its_table_and_grows_in_the_same_job() -> None:
-    header = _header(ID, disposition="replace")
+    header = header_of(ID, disposition="replace")
     header = replace(header, destination=replace(header.destination, added=("id",)))
     ((step,), _) = commit_steps(header, ["gs://b/1"], 1, NOW)
     assert step.configuration["load"]["writeDisposition"] == "WRITE_TRUNCATE_DATA"
@@ -85,7 +85,7 @@ def test_a_catalog_keeps_the_layout_of_its_table_and_grows_in_the_same_job() -> 
 
 
 def test_a_missing_table_is_created_by_the_load_with_its_layout() -> None:
-    header = _header(ID)
+    header = header_of(ID)
     missing = replace(
         header.destination, exists=False, partition_field="at", partition_type="MONTH", clustering=("id",)
     )
@@ -97,7 +97,7 @@ def test_a_missing_table_is_created_by_the_load_with_its_layout() -> None:
 
 
 def test_what_parquet_cannot_fill_goes_through_a_table_that_expires() -> None:
-    (stage, publish), drop = commit_steps(_header(ID, BODY, AT), ["gs://b/1"], 5, NOW)
+    (stage, publish), drop = commit_steps(header_of(ID, BODY, AT), ["gs://b/1"], 5, NOW)
     (create,) = stage.prepare
     assert drop == ("p.d.etl_staging_orders_3_r_1",)
     assert create.table["tableReference"]["tableId"] == "etl_staging_orders_3_r_1"
@@ -111,7 +111,7 @@ def test_what_parquet_cannot_fill_goes_through_a_table_that_expires() -> None:
 
 
 def test_a_merge_is_staged_and_compares_keys_with_null() -> None:
-    header = _header(ID, BqField("v", "STRING"), disposition="merge", merge_keys=("id",), merge_order="v")
+    header = header_of(ID, BqField("v", "STRING"), disposition="merge", merge_keys=("id",), merge_order="v")
     (_, publish), _ = commit_steps(header, ["gs://b/1"], 5, NOW)
     query = publish.configuration["query"]["query"]
     assert "ON (T.`id` = S.`id` OR (T.`id` IS NULL AND S.`id` IS NULL))" in query
@@ -132,11 +132,11 @@ def test_an_extraction_beyond_a_limit_is_refused_before_any_job(
     manifests: list[Manifest], words: str
 ) -> None:
     with pytest.raises(PermanentError, match=words):
-        check_manifests(_header(ID, max_rejects=3), manifests)
+        check_manifests(header_of(ID, max_rejects=3), manifests)
 
 
 def test_an_extraction_at_the_limits_passes() -> None:
-    check_manifests(_header(ID, max_rejects=3), [_manifest(MAX_LOAD_URIS, rejects=3)])
+    check_manifests(header_of(ID, max_rejects=3), [_manifest(MAX_LOAD_URIS, rejects=3)])
 
 
 def test_json_within_a_record_is_refused() -> None:

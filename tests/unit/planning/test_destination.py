@@ -113,8 +113,9 @@ def test_unknown_columns_are_all_named_with_what_was_probably_meant() -> None:
 
 def test_an_upsert_clusters_by_its_key_and_orders_by_its_cursor() -> None:
     matched = _match(load_type="upsert", primary_key_column="Id", column_mapping={"at": "changed"})
-    assert matched.keys == ("id",)
-    assert matched.cursor == "changed"
+    assert matched.merge is not None
+    assert matched.merge.keys == ("id",)
+    assert matched.merge.order == "changed"
     assert matched.destination.clustering == ("id",)
     assert matched.destination.partition_field is None
 
