@@ -9,6 +9,8 @@
     │   ├── JobRefused           BigQuery refused a job and did not create it
     │   └── CorruptStateError    a state object says something that it never should
     ├── ConfigError         400  a document is wrong: all of its problems, at once
+    ├── RefusedCall         401  the caller is not shown to be who may call
+    │   └── ForbiddenCall   403  the caller is known and may not, or the call is a forged or an old one
     └── IgnoredEvent        204  an event that concerns nobody
 
     StoreConflict                what a compare-and-swap loop handles and never lets out
@@ -62,6 +64,18 @@ class FileError(PermanentError):
 
 class CorruptStateError(PermanentError):
     """A state object cannot be read or contradicts the protocol."""
+
+
+class RefusedCall(EtlError):  # noqa: N818 - the caller's fault
+    """A call from outside without a valid token, key or signature."""
+
+    http_status = 401
+
+
+class ForbiddenCall(RefusedCall):
+    """A call that proves who it is from and is not allowed, or whose proof is forged or too old."""
+
+    http_status = 403
 
 
 class IgnoredEvent(EtlError):  # noqa: N818 - no failure
