@@ -13,7 +13,7 @@ import yaml
 from etl_runner.config import connections
 from etl_runner.config.types import TYPE_ALIASES
 from etl_runner.settings import Settings
-from tools.infra.__main__ import ROOT
+from tools.infra.modules import ROOT
 
 MODULE = ROOT / "infra" / "terraform"
 ETL = (ROOT / "workflows" / "etl.yaml").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.infra import dockerfile, hcl_check, terraform, workflow
-from tools.infra.__main__ import ROOT, SCHEMAS
+from tools.infra.modules import AWS, AZURE, GOOGLE, MODULES, ROOT, Module
 from tools.infra.report import Problem, Result
 
 needs_terraform = pytest.mark.skipif(
@@ -62,12 +62,12 @@ def found(tree: Path, results: list[Result], file: str, near: str, message: str)
     assert any(each.startswith(at) and message in each for each in shown), (at, message, shown)
 
 
-def schema_of(tree: Path) -> list[Result]:
-    return hcl_check.checks(tree / "infra" / "terraform", SCHEMAS)
+def schema_of(tree: Path, module: Module = GOOGLE) -> list[Result]:
+    return hcl_check.checks(module.folder(tree), module.schemas)
 
 
-def terraform_of(tree: Path) -> list[Result]:
-    return terraform.checks(tree / "infra" / "terraform", SCHEMAS)
+def terraform_of(tree: Path, module: Module = GOOGLE) -> list[Result]:
+    return terraform.checks(tree, module.folder(tree), module.schemas)
 
 
 def workflow_of(tree: Path) -> list[Result]:
@@ -75,7 +75,7 @@ def workflow_of(tree: Path) -> list[Result]:
 
 
 def test_the_tree_has_no_problem_for_the_checks_without_terraform() -> None:
-    assert problems(schema_of(ROOT)) == []
+    assert [problems(schema_of(ROOT, module)) for module in MODULES] == [[], [], []]
     assert problems(workflow_of(ROOT)) == []
     hadolint = dockerfile.checks(ROOT / "runner_image" / "Dockerfile")
     assert problems(hadolint) == []
@@ -87,7 +87,15 @@ def test_the_tree_has_no_problem_for_terraform() -> None:
     results = terraform_of(ROOT)
     assert problems(results) == []
     assert [result.name for result in results] == ["terraform fmt", "terraform validate", "terraform test"]
-    assert results[-1].detail == "Success! 5 passed, 0 failed."
+    assert results[-1].detail == "terraform, Success! 5 passed, 0 failed."
+
+
+@needs_terraform
+@pytest.mark.parametrize(("module", "tests"), [(AWS, 2), (AZURE, 3)], ids=["aws", "azure"])
+def test_the_modules_of_other_clouds_have_no_problem(module: Module, tests: int) -> None:
+    results = terraform_of(ROOT, module)
+    assert problems(results) == []
+    assert results[-1].detail.endswith(f"Success! {tests} passed, 0 failed.")
 
 
 def test_without_terraform_the_skip_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +271,55 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result]
     scope = '      scope                 = "https://www.googleapis.com/auth/cloud-platform"\n'
     replace_once(tree, SCHEDULES, scope, "")
     return tree, terraform_of(tree)
+
+
+# In the modules of the other clouds: module, file, what is replaced, by what, where, what is said.
+ELSEWHERE: dict[str, tuple[Module, str, str, str, str, str]] = {
+    "topic open to other accounts": (
+        *(AWS, "topic.tf", '{ "aws:SourceAccount" = data.aws_caller_identity.this.account_id }', "{}"),
+        *('"aws:SourceAccount"', "a bucket of another account could publish"),
+    ),
+    "messages without signature": (
+        *(AWS, "topic.tf", "raw_message_delivery = false", "raw_message_delivery = true"),
+        *("raw_message_delivery", "messages are not signed"),
+    ),
+    "deliveries without a token": (
+        *(
+            AZURE,
+            "events.tf",
+            "active_directory_tenant_id     = var.tenant_id",
+            'active_directory_tenant_id = ""',
+        ),
+        *("active_directory_tenant_id", "deliveries carry no token"),
+    ),
+    "events of every container": (
+        *(AZURE, "events.tf", "containers/${container}/blobs/${prefix}", "containers/"),
+        *("string_begins_with", "events of other containers are sent"),
+    ),
+}
+
+
+@needs_terraform
+@pytest.mark.parametrize("fault", ELSEWHERE)
+def test_a_policy_that_is_broken_in_another_cloud_is_found(tree: Path, plant: Plant, fault: str) -> None:
+    module, file, old, new, near, message = ELSEWHERE[fault]
+    plant(f"{module.path}/{file}", old, new)
+    found(tree, terraform_of(tree, module), f"{module.path}/tests/policy.tftest.hcl", near, message)
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "old", "new"),
+    [
+        (AWS, "notifications.tf", "filter_prefix = each", "prefix = each"),
+        (AZURE, "events.tf", "event_time_to_live ", "time_to_live "),
+    ],
+    ids=["aws", "azure"],
+)
+def test_the_schema_finds_a_fault_in_another_cloud(
+    tree: Path, plant: Plant, module: Module, file: str, old: str, new: str
+) -> None:
+    plant(f"{module.path}/{file}", old, new)
+    found(tree, schema_of(tree, module), f"{module.path}/{file}", new, f"no argument {new.split()[0]!r}")
 
 
 @needs_terraform

@@ -17,7 +17,7 @@ from etl_runner.state.document import Last, State
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.store import StateStore
-from tools.infra.__main__ import ROOT
+from tools.infra.modules import ROOT
 from tools.infra.workflow import closed_schema
 
 MONITORING = (ROOT / "infra" / "terraform" / "monitoring.tf").read_text()

@@ -8,7 +8,9 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from tools.infra.__main__ import ROOT, SCHEMAS
+import pytest
+
+from tools.infra.modules import MODULES, Module
 from tools.infra.provider_schema import declared, read
 
 BINDING = """\
@@ -119,10 +121,11 @@ def test_a_type_that_nobody_declares_is_left_out(tmp_path: Path) -> None:
     assert provider["resource_schemas"] == {}
 
 
-def test_the_schemas_hold_exactly_what_is_declared() -> None:
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+def test_the_schemas_hold_exactly_what_is_declared(module: Module) -> None:
     held = set()
-    for path in SCHEMAS:
+    for path in module.schemas:
         for provider in json.loads(path.read_text())["provider_schemas"].values():
             held |= {("resource", kind) for kind in provider["resource_schemas"]}
             held |= {("data", kind) for kind in provider["data_source_schemas"]}
-    assert held == declared(ROOT / "infra" / "terraform")
+    assert held == declared(module.folder())

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tools.infra import dockerfile, hcl_check, terraform, workflow
+from tools.infra.modules import MODULES, ROOT
 from tools.infra.report import Result
 
-ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = tuple(ROOT / "tests" / "infra" / "schema" / f"{name}.json" for name in ("google", "archive"))
 
-
-def results(root: Path = ROOT, schemas: Sequence[Path] = SCHEMAS) -> list[Result]:
+def results(root: Path = ROOT) -> list[Result]:
     """All checks of a tree, in order."""
-    module = root / "infra" / "terraform"
-    return [
+    found = [
         *workflow.checks(root / "workflows" / "etl.yaml"),
         *dockerfile.checks(root / "runner_image" / "Dockerfile"),
-        *hcl_check.checks(module, schemas),
-        *terraform.checks(module, schemas),
     ]
+    for module in MODULES:
+        found += hcl_check.checks(module.folder(root), module.schemas)
+        found += terraform.checks(root, module.folder(root), module.schemas)
+    return found
 
 
 def main() -> int:

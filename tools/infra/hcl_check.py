@@ -22,7 +22,9 @@ from tools.infra.report import Problem, Result
 
 _META = frozenset({"for_each", "count", "depends_on", "provider", "lifecycle", "provisioner", "connection"})
 _SECTIONS = {"resource": "resource_schemas", "data": "data_source_schemas"}
-_REFERENCE = re.compile(r"(?<![\w.])(data\.)?((?:google|archive)_\w+)\.(\w+)(?:\[[^\]]*\])?(?:\.(\w+))?")
+_REFERENCE = re.compile(
+    r"(?<![\w.])(data\.)?((?:google|archive|aws|azurerm)_\w+)\.(\w+)(?:\[[^\]]*\])?(?:\.(\w+))?"
+)
 
 
 def checks(module: Path, schemas: Sequence[Path]) -> list[Result]:
@@ -60,7 +62,7 @@ def checks(module: Path, schemas: Sequence[Path]) -> list[Result]:
             problems += _check(body, known[section][kind]["block"], block, _META)
     for path, text in files.items():
         problems += _references(path, text, known, declared)
-    detail = f"{len(parsed)} blocks of {len(files)} files"
+    detail = f"{module.name}, {len(parsed)} blocks of {len(files)} files"
     return [Result("terraform schema", tuple(dict.fromkeys(problems)), detail=detail)]
 
 

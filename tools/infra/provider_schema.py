@@ -1,11 +1,12 @@
 """Writes tests/infra/schema/*.json from the wheels of the CDK's provider bindings.
 
-    pip download --no-deps cdktn-provider-google==21.1.0 cdktn-provider-archive==14.0.1
+    pip download --no-deps cdktn-provider-google==21.1.0 cdktn-provider-archive==14.0.1 \\
+        cdktn-provider-aws==25.8.1 cdktn-provider-azurerm==18.9.0
     python -m tools.infra.provider_schema cdktn_provider_*.whl
 
 The bindings are generated from a provider's own schema, and their JavaScript keeps each attribute's Terraform
-name, type and flags. Only the resources and data sources that infra/terraform declares are kept, in the form
-of ``terraform providers schema -json``. Run it again when a new one is used, or for a new provider version.
+name, type and flags. Only the resources and data sources that a module declares are kept, in the form of
+``terraform providers schema -json``. Run it again when a new one is used, or for a new provider version.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = ROOT / "tests" / "infra" / "schema"
+from tools.infra.modules import MODULES, ROOT, SCHEMA_FOLDER
 
 _DECLARED = re.compile(r'^(resource|data) "(\w+)"', re.MULTILINE)
 _CLASS = re.compile(r"^class (\w+) extends \w+\.(\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -197,12 +197,12 @@ def _object(block: Block) -> list[Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write one document a wheel; 1 when a declared type is in none of them."""
-    missing = declared(ROOT / "infra" / "terraform")
+    missing = {pair for module in MODULES for pair in declared(module.folder())}
     for wheel in map(Path, arguments):
         document = read(wheel, missing)
         ((address, provider),) = document["provider_schemas"].items()
         missing -= {(section, kind) for section, key in _SECTIONS.values() for kind in provider[key]}
-        path = TARGET / f"{address.rpartition('/')[2]}.json"
+        path = SCHEMA_FOLDER / f"{address.rpartition('/')[2]}.json"
         path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
         sys.stdout.write(f"written: {path.relative_to(ROOT)}, version {document['provider_version']}\n")
     for section, kind in sorted(missing):

@@ -28,8 +28,8 @@ def find_terraform() -> str | None:
     return shutil.which(os.environ.get("TERRAFORM", "terraform"))
 
 
-def checks(module: Path, schemas: Sequence[Path]) -> list[Result]:
-    """fmt, validate, and, if the module is valid, test."""
+def checks(root: Path, module: Path, schemas: Sequence[Path]) -> list[Result]:
+    """fmt, validate, and, if the module is valid, test; ``root`` is the tree that the module lies in."""
     terraform = find_terraform()
     if terraform is None:
         names = ("terraform fmt", "terraform validate", "terraform test")
@@ -44,7 +44,6 @@ def checks(module: Path, schemas: Sequence[Path]) -> list[Result]:
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
         }
-        root = module.parents[1]
         _copy(root, Path(scratch) / "tree")
         tool = _Tool(terraform, module, Path(scratch) / "tree" / module.relative_to(root), variables)
         results = [_fmt(tool)]
@@ -122,7 +121,7 @@ def _test(tool: _Tool) -> Result:
             summary = event["@message"].strip()
     if done.returncode and not problems:
         problems.append(_of_text(module, done.stderr or done.stdout))
-    return Result("terraform test", tuple(dict.fromkeys(problems)), detail=summary)
+    return Result("terraform test", tuple(dict.fromkeys(problems)), detail=f"{module.name}, {summary}")
 
 
 def _of_diagnostic(module: Path, diagnostic: Mapping[str, Any]) -> Problem:
