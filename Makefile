@@ -5,6 +5,9 @@ PY := .venv/bin/python
 BIN := .venv/bin
 # Parallel test processes; the stack's servers are started once per process.
 WORKERS ?= 2
+# Size and length of make bench.
+ROWS ?= 1000000
+ROUNDS ?= 3
 
 .PHONY: help setup demo test lint type unit bench model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
@@ -36,9 +39,9 @@ format: setup  ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Measure: cold starts of functions, throughput, ratios, peak memory
+bench: setup  ## Measure cold starts, ours, the limit and other tools in one run (ROWS=1000000 ROUNDS=3)
 	$(PY) -m benchmarks.cold_start
-	$(PY) -m benchmarks $(BENCH_ARGS)
+	$(PY) -m benchmarks --rows $(ROWS) --rounds $(ROUNDS) --write docs $(BENCH_ARGS)
 
 model: setup  ## Explore the models of the protocols with larger bounds
 	$(PY) -m tests.model --large $(MODEL_ARGS)

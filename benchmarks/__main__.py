@@ -1,56 +1,30 @@
-"""Measure the extraction from PostgreSQL: ``python -m benchmarks [--rows N] [--rounds N] [--json]``.
+"""Measure loading against the limit and against other tools: ``python -m benchmarks [suite ...] [options]``.
 
-Every run is a process of its own; rounds are interleaved, so that what else the machine does hits all ways
-alike, and medians are shown. Absolute figures are the machine's; the ratios are what counts. Client and
-server share the machine.
+Suites: postgres, mariadb, files, memory (all of them when none is named). Every run is a process of its own;
+rounds are interleaved, so that what else the machine does hits all ways alike, and medians are shown.
+Absolute figures are the machine's; the ratios are what counts. Client and server share the machine.
+
+Example: ``python -m benchmarks postgres --rows 2000000 --rounds 3``
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.server import server
+from benchmarks import databases
+from benchmarks.contender import Contender
+from benchmarks.measure import ROOT, interleaved, run_once
+from benchmarks.report import Suite, chart, markdown, table
+from benchmarks.server import mariadb, server
 
-ROOT = Path(__file__).resolve().parent.parent
 FLAT = 0.20
 """How far peak memory may differ between the two sizes and still count as flat."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A way and its number of readers, with what the table calls it."""
-
-    way: str
-    readers: int
-    label: str
-
-
-CONTENDERS = (
-    Contender("limit", 1, "limit: COPY binary to nowhere, 1 reader"),
-    Contender("limit", 2, "limit: COPY binary to nowhere, 2 readers"),
-    Contender("ours", 1, "runner task to Parquet shards, 1 reader"),
-    Contender("ours", 2, "runner task to Parquet shards, 2 readers"),
-    Contender("per_row", 1, "row by row: fetchmany, dict, JSON"),
-)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Medians of a contender's rounds; ``of_limit`` against the limit with as many readers."""
-
-    label: str
-    rows_per_second: float
-    peak_mb: float
-    mb_written: float
-    of_limit: float
+SUITES = ("postgres", "mariadb", "memory")
 
 
 @dataclass(frozen=True)
@@ -61,109 +35,90 @@ class Peak:
     peak_mb: float
 
 
-def run_once(contender: Contender, url: str, rows: int, folder: Path) -> dict[str, float]:
-    """One run in a process of its own."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "benchmarks.ways",
-        contender.way,
-        str(rows),
-        str(contender.readers),
-        folder,
-    ]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    environ = {**os.environ, "BENCHMARK_URL": url, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2"}
-    result = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(result.stdout)
-    return found
-
-
-def throughput(url: str, rows: int, rounds: int, folder: Path) -> list[Figures]:
-    """All contenders over the table with ``rows`` rows."""
-    runs: dict[Contender, list[dict[str, float]]] = {contender: [] for contender in CONTENDERS}
-    for number in range(rounds):
-        for contender in CONTENDERS:
-            _say(f"round {number + 1} of {rounds}: {contender.label}")
-            runs[contender].append(run_once(contender, url, rows, folder))
-    rates = {
-        contender: statistics.median(run["rows"] / run["seconds"] for run in found)
-        for contender, found in runs.items()
-    }
-    limits = {contender.readers: rate for contender, rate in rates.items() if contender.way == "limit"}
-    return [
-        Figures(
-            label=contender.label,
-            rows_per_second=rates[contender],
-            peak_mb=statistics.median(run["peak_mb"] for run in found),
-            mb_written=statistics.median(run["bytes"] for run in found) / 1e6,
-            of_limit=rates[contender] / limits[contender.readers],
-        )
-        for contender, found in runs.items()
-    ]
-
-
-def memory(url: str, sizes: Sequence[int], folder: Path) -> list[Peak]:
-    """Peak memory of a runner task with two readers at each size."""
-    task = next(c for c in CONTENDERS if c.way == "ours" and c.readers == 2)
-    peaks = []
-    for rows in sizes:
-        _say(f"memory of a task at {rows:,} rows")
-        peaks.append(Peak(rows, run_once(task, url, rows, folder)["peak_mb"]))
-    return peaks
-
-
-def show(figures: Sequence[Figures], peaks: Sequence[Peak], rows: int) -> None:
-    """The tables for people."""
-    print(f"PostgreSQL, {rows:,} rows of 13 columns")
-    print(f"{'':45}{'rows/s':>12}{'peak MB':>9}{'MB out':>8}{'of limit':>10}")
-    for line in figures:
-        written = f"{line.mb_written:.0f}" if line.mb_written else ""
-        print(
-            f"{line.label:45}{line.rows_per_second:12,.0f}{line.peak_mb:9.0f}{written:>8}{line.of_limit:10.2f}"
-        )
-    if peaks:
-        print("\nPeak memory of one runner task, 2 readers")
-        for peak in peaks:
-            print(f"{peak.rows:>12,} rows {peak.peak_mb:8.0f} MB")
-        change = peaks[-1].peak_mb / peaks[0].peak_mb - 1
-        print(f"{change:+.0%}: {'flat' if abs(change) <= FLAT else 'NOT FLAT'} (within {FLAT:.0%})")
-
-
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _postgres(arguments: argparse.Namespace) -> Suite:
+    rows = arguments.rows
+    with server(arguments.folder, databases.sizes(rows)) as running:
+        contenders = databases.of_postgres(running.url, rows, with_peers=arguments.peers)
+        return _measured("PostgreSQL to Parquet", contenders, arguments)
+
+
+def _mariadb(arguments: argparse.Namespace) -> Suite:
+    rows = arguments.rows
+    with mariadb(arguments.folder, databases.sizes(rows)) as url:
+        contenders = databases.of_mariadb(url, rows, with_peers=arguments.peers)
+        return _measured("MariaDB to Parquet", contenders, arguments)
+
+
+def _measured(title: str, contenders: list[Contender], arguments: argparse.Namespace) -> Suite:
+    figures = interleaved(contenders, arguments.rounds, arguments.folder / "scratch", _say)
+    return Suite(title, arguments.rows, arguments.rounds, tuple(figures))
+
+
+def _memory(arguments: argparse.Namespace) -> list[Peak]:
+    peaks = []
+    with server(arguments.folder, arguments.memory_rows) as running:
+        for rows in arguments.memory_rows:
+            _say(f"memory of a task at {rows:,} rows")
+            found = databases.of_postgres(running.url, rows, with_peers=False)
+            task = next(c for c in found if c.kind == "ours" and c.readers == 2)
+            peaks.append(Peak(rows, run_once(task, arguments.folder / "scratch").peak_mb))
+    return peaks
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace], Suite]] = {"postgres": _postgres, "mariadb": _mariadb}
+
+
+def _show_peaks(peaks: list[Peak], change: float) -> str:
+    lines = ["Peak memory of one runner task, 2 readers"]
+    lines += [f"{peak.rows:>12,} rows {peak.peak_mb:8.0f} MB" for peak in peaks]
+    lines.append(f"{change:+.0%}: {'flat' if abs(change) <= FLAT else 'NOT FLAT'} (within {FLAT:.0%})")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run the benchmark; 1 when memory grows with the number of rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the throughput table")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
-    parser.add_argument(
-        "--memory-rows", type=int, nargs=2, default=[1_000_000, 5_000_000], help="the two sizes for memory"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument(
+        "suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all when none is named"
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the tables and files (1000000)")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other tools out")
+    parser.add_argument("--memory-rows", type=int, nargs=2, default=[1_000_000, 5_000_000], help="two sizes")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "benchmarks", help="server's data")
+    parser.add_argument("--write", type=Path, help="write benchmarks.md and benchmarks.svg into this folder")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "benchmarks", help="servers' data")
     arguments = parser.parse_args()
-    with server(arguments.folder, [arguments.rows, *arguments.memory_rows]) as postgres:
-        url = postgres.url
-        figures = throughput(url, arguments.rows, arguments.rounds, arguments.folder)
-        peaks = memory(url, arguments.memory_rows, arguments.folder)
+    wanted = arguments.suites or list(SUITES)
+    if unknown := sorted(set(wanted) - set(SUITES)):
+        parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    suites = []
+    for name in wanted:
+        if name in MEASURES:
+            suites.append(MEASURES[name](arguments))
+            if not arguments.json:
+                print(table(suites[-1]), end="\n\n", flush=True)
+    peaks = _memory(arguments) if "memory" in wanted else []
+    change = peaks[-1].peak_mb / peaks[0].peak_mb - 1 if peaks else 0.0
     if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "rows": arguments.rows,
-                    "rounds": arguments.rounds,
-                    "figures": [asdict(line) for line in figures],
-                    "memory": [asdict(peak) for peak in peaks],
-                },
-                indent=2,
-            )
+        found = {"suites": [suite.to_json() for suite in suites], "memory": [asdict(peak) for peak in peaks]}
+        print(json.dumps(found, indent=2))
+    elif peaks:
+        print(_show_peaks(peaks, change))
+    if arguments.write:
+        command = (
+            f"python -m benchmarks {' '.join(wanted)} --rows {arguments.rows} --rounds {arguments.rounds}"
         )
-    else:
-        show(figures, peaks, arguments.rows)
-    return 0 if abs(peaks[-1].peak_mb / peaks[0].peak_mb - 1) <= FLAT else 1
+        arguments.write.mkdir(parents=True, exist_ok=True)
+        (arguments.write / "benchmarks.md").write_text(markdown(suites, command))
+        (arguments.write / "benchmarks.svg").write_text(chart(suites))
+    return 0 if abs(change) <= FLAT else 1
 
 
 if __name__ == "__main__":

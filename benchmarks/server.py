@@ -1,4 +1,4 @@
-"""A PostgreSQL server with the tables that are measured, kept between runs."""
+"""Servers with the tables that are measured: PostgreSQL, kept between runs, and MariaDB."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
+from local.mariadb import MariaDbServer
 from local.postgres import PostgresServer
 
 COLUMNS = (
@@ -34,6 +36,29 @@ CREATE UNLOGGED TABLE {table} AS SELECT
 FROM generate_series(1, {rows}) AS i
 """
 
+# The same table, as MariaDB has it.
+_CREATE_MARIADB = """
+CREATE TABLE {table} (
+    id bigint PRIMARY KEY, customer_id int, amount decimal(12,2), status varchar(20), note varchar(40),
+    created_at timestamp NOT NULL, due date, paid tinyint(1), weight double, detail json, token char(36),
+    discount int, shop int
+) AS SELECT
+    seq AS id,
+    seq * 7919 % 100000 AS customer_id,
+    CAST(seq * 31 % 1000000 / 100 AS decimal(12,2)) AS amount,
+    ELT(1 + seq % 5, 'new', 'paid', 'shipped', 'cancelled', 'returned') AS status,
+    CONCAT(MD5(seq), LEFT(MD5(seq + 1), 8)) AS note,
+    TIMESTAMPADD(SECOND, seq * 13, '2020-01-01 00:00:00') AS created_at,
+    DATE_ADD('2020-01-01', INTERVAL seq DIV 10000 DAY) AS due,
+    seq % 3 = 0 AS paid,
+    seq * 1.1e0 AS weight,
+    JSON_OBJECT('a', seq % 100, 'b', JSON_ARRAY(1, 2), 's', CONCAT('x', seq % 1000)) AS detail,
+    INSERT(INSERT(INSERT(INSERT(MD5(seq), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-') AS token,
+    IF(seq % 4 = 0, NULL, seq % 50) AS discount,
+    seq % 7 AS shop
+FROM seq_1_to_{rows}
+"""
+
 
 def table_of(rows: int) -> str:
     """The table that has exactly ``rows`` rows, ids from 1 without gaps."""
@@ -49,6 +74,26 @@ def server(folder: Path, sizes: Iterable[int]) -> Iterator[PostgresServer]:
         for rows in sorted(set(sizes)):
             _fill(running, rows)
         yield running
+    finally:
+        running.stop()
+
+
+@contextmanager
+def mariadb(folder: Path, sizes: Iterable[int]) -> Iterator[str]:
+    """URL of a running MariaDB server's database with a table of each size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = MariaDbServer.start(folder / "mariadb.log", "--innodb-buffer-pool-size=2G")
+    try:
+        running.create_database("benchmark")
+        connection = running.connect("benchmark")
+        with connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+00:00'")
+            for rows in sorted(set(sizes)):
+                cursor.execute(_CREATE_MARIADB.format(table=table_of(rows), rows=rows))
+                cursor.execute(f"ANALYZE TABLE {table_of(rows)}")
+        connection.close()
+        password = quote(running.password, safe="")
+        yield f"mysql://{running.user}:{password}@{running.host}:{running.port}/benchmark"
     finally:
         running.stop()
 

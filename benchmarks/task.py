@@ -1,4 +1,4 @@
-"""A runner task over the measured table, with a folder in place of the staging bucket."""
+"""A runner task over a measured table, with a folder in place of the staging bucket."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from benchmarks.server import table_of
 from etl_runner.commit.close import RunKey
 from etl_runner.config.parse import parse_source
 from etl_runner.config.resolved import ResolvedSource
@@ -53,18 +52,20 @@ class NoTables:
         return "EU"
 
 
-def resolve(url: str, rows: int) -> ResolvedSource:
-    """The source document of the table with ``rows`` rows; the password is in the environment afterwards."""
+def resolve(url: str, table: str) -> ResolvedSource:
+    """The source document of a table, read by its increasing key; the password is in the environment
+    afterwards."""
     parts = urlsplit(url)
     os.environ[PASSWORD] = unquote(parts.password or "")
+    source_type = "postgresql" if url.startswith("postgresql") else "mysql"
     document = {
-        "source_type": "postgresql",
-        "source_table_name": table_of(rows),
+        "source_type": source_type,
+        "source_table_name": table,
         "load_type": "transactional",
         "incrementing_column": "id",
         "dest_table_name": "orders",
         "connection_params": {
-            "source_type": "postgresql",
+            "source_type": source_type,
             "host": parts.hostname,
             "port": parts.port,
             "database": parts.path.lstrip("/"),

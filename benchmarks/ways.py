@@ -1,7 +1,8 @@
-"""One way to read a table, run once in a process of its own: ``python -m benchmarks.ways <way> ...``.
+"""The ways of this repository, each run in a process of its own: ``python -m benchmarks.ways <way> ...``.
 
-Prints a JSON object: rows, seconds (without the start of Python), bytes written, peak memory in MB. The
-peak is that of the process and its children, imports included, as a container's limit counts it.
+``limit <url> <table> <rows> <readers> <folder>``    what server and client can move at all
+``ours <url> <table> <rows> <readers> <folder>``     a runner task: planned units, converted, into shards
+``per_row <url> <table> <rows> <readers> <folder>``  fetchmany, a dict for each row, a line of JSON
 """
 
 from __future__ import annotations
@@ -9,12 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
-import os
-import resource
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -22,30 +19,43 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from benchmarks.server import COLUMNS, psql, table_of
-
-SHARE = 10
-"""The way of one row after the other reads this part of the table: its rate does not depend on it."""
+from benchmarks.server import COLUMNS, psql
 
 
-def limit(url: str, rows: int, readers: int, folder: Path) -> tuple[int, int]:
-    """COPY in binary to nowhere: what the server can send and a client can receive."""
+def limit(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
+    """COPY in binary (PostgreSQL), or the client's unbuffered text (MariaDB), to nowhere.
+
+    Raises:
+        RuntimeError: the client failed.
+    """
     del folder
     step = -(-rows // readers)
     running = []
     for start in range(0, rows, step):
-        where = f"id > {start} AND id <= {min(start + step, rows)}"
-        copy = f"COPY (SELECT {COLUMNS} FROM {table_of(rows)} WHERE {where}) TO STDOUT (FORMAT binary)"
-        running.append(subprocess.Popen([psql(), url, "-qc", copy], stdout=subprocess.DEVNULL))
+        query = f"SELECT {COLUMNS} FROM {table} WHERE id > {start} AND id <= {min(start + step, rows)}"
+        running.append(subprocess.Popen(_client(url, query), stdout=subprocess.DEVNULL))
     codes = [process.wait() for process in running]
     if any(codes):
-        raise RuntimeError("psql failed")
-    return rows, 0
+        raise RuntimeError("the client failed")
 
 
-def ours(url: str, rows: int, readers: int, folder: Path) -> tuple[int, int]:
-    """A runner task: planned units, converted, written as shards."""
+def _client(url: str, query: str) -> list[str]:
+    if url.startswith("postgresql"):
+        return [psql(), url, "-qc", f"COPY ({query}) TO STDOUT (FORMAT binary)"]
+    parts = urlsplit(url)
+    where = [f"--host={parts.hostname}", f"--port={parts.port}", f"--user={parts.username}"]
+    secret = f"--password={unquote(parts.password or '')}"
+    return ["mariadb", "--no-defaults", "--quick", *where, secret, "-e", query, parts.path.lstrip("/")]
+
+
+def ours(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
+    """A runner task.
+
+    Raises:
+        RuntimeError: it wrote another number of rows.
+    """
     # The image has no pandas; where it is installed, pyarrow would load it at the first chance.
     sys.meta_path.insert(0, _Without("pandas"))
     import pyarrow as pa
@@ -55,10 +65,11 @@ def ours(url: str, rows: int, readers: int, folder: Path) -> tuple[int, int]:
 
     pa.set_memory_pool(pa.system_memory_pool())
     store = FolderStore(folder)
-    resolved = resolve(url, rows)
+    resolved = resolve(url, table)
     store.create("plan.jsonl", make_plan(resolved, readers).to_jsonl())
     summary = run_task(store, "plan.jsonl", 0, 1, lambda _: open_source(resolved), slots=readers)
-    return summary.rows, summary.bytes
+    if summary.rows != rows:
+        raise RuntimeError(f"{summary.rows} rows of {rows}")
 
 
 class _Without(MetaPathFinder):
@@ -77,22 +88,37 @@ class _Without(MetaPathFinder):
         return None
 
 
-def per_row(url: str, rows: int, readers: int, folder: Path) -> tuple[int, int]:
+def per_row(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
     """fetchmany, a dict for each row, made serialisable, a line of JSON."""
     del readers
-    from adbc_driver_postgresql import dbapi
-
-    count = 0
-    path = folder / "rows.jsonl"
-    with dbapi.connect(url) as connection, connection.cursor() as cursor, path.open("w") as file:
-        cursor.execute(f"SELECT {COLUMNS} FROM {table_of(rows)} WHERE id <= {rows // SHARE}")
+    with _connection(url) as connection, (folder / "rows.jsonl").open("w") as file:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT {COLUMNS} FROM {table} WHERE id <= {rows}")
         names = [column[0] for column in cursor.description]
         while batch := cursor.fetchmany(10_000):
             for values in batch:
                 row = {name: _plain(value) for name, value in zip(names, values, strict=True)}
                 file.write(json.dumps(row) + "\n")
-                count += 1
-    return count, path.stat().st_size
+        cursor.close()
+
+
+def _connection(url: str) -> Any:
+    if url.startswith("postgresql"):
+        from adbc_driver_postgresql import dbapi
+
+        return dbapi.connect(url)
+    import pymysql
+    from pymysql.cursors import SSCursor
+
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port,
+        user=parts.username,
+        password=unquote(parts.password or ""),
+        database=parts.path.lstrip("/"),
+        cursorclass=SSCursor,
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -103,28 +129,23 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-WAYS: dict[str, Callable[[str, int, int, Path], tuple[int, int]]] = {
+WAYS: dict[str, Callable[[str, str, int, int, Path], None]] = {
     "limit": limit,
     "ours": ours,
     "per_row": per_row,
 }
 
 
+def command(way: str, url: str, table: str, rows: int, readers: int) -> Callable[[Path], list[str]]:
+    """The command line of a way, for a contender."""
+    fixed = [sys.executable, "-m", "benchmarks.ways", way, url, table, str(rows), str(readers)]
+    return lambda folder: [*fixed, str(folder)]
+
+
 def main() -> None:
-    """Run the way that the arguments name: way, rows, readers, folder; the URL is in ``BENCHMARK_URL``."""
-    way, rows, readers, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        started = time.perf_counter()
-        count, size = WAYS[way](os.environ["BENCHMARK_URL"], rows, readers, Path(scratch))
-        seconds = time.perf_counter() - started
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # The limit's work is done by its children, and Python only waits: its own memory is not part of it.
-    peak = children.ru_maxrss * readers if way == "limit" else own.ru_maxrss
-    # Kilobytes on Linux, bytes on macOS (getrusage(2)).
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    peak_mb = peak * unit / (1 << 20)
-    json.dump({"rows": count, "seconds": seconds, "bytes": size, "peak_mb": peak_mb}, sys.stdout)
+    """Run the way that the arguments name."""
+    way, url, table, rows, readers, folder = sys.argv[1:7]
+    WAYS[way](url, table, int(rows), int(readers), Path(folder))
 
 
 if __name__ == "__main__":

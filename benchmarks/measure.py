@@ -1,0 +1,97 @@
+"""Whole processes, measured from outside: wall time from start to end, and the kernel's account of memory."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.contender import Contender, Kind
+
+ROOT = Path(__file__).resolve().parent.parent
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes on macOS, kilobytes on Linux
+_TAIL = 2_000
+
+
+class MeasureError(Exception):
+    """A contender failed or did not carry all rows; the message says which and how."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. ``seconds`` of wall time, start of the process included; ``peak_mb`` of its largest process;
+    ``mb_out`` written to its folder."""
+
+    seconds: float
+    peak_mb: float
+    mb_out: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Medians of a contender's runs."""
+
+    label: str
+    kind: Kind
+    readers: int
+    rows_per_second: float
+    peak_mb: float
+    mb_out: float
+
+
+def run_once(contender: Contender, scratch: Path) -> Run:
+    """Run the contender in a folder of its own below ``scratch``.
+
+    Raises:
+        MeasureError: it failed, or its output lacks rows.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as name, tempfile.TemporaryFile() as log:
+        folder = Path(name)
+        path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+        environ = {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2", **contender.environ}
+        command = contender.command(folder)
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-_TAIL:]
+            raise MeasureError(f"{contender.label}: ended with {process.returncode}:\n{said}")
+        if contender.count is not None and (found := contender.count(folder)) != contender.rows:
+            raise MeasureError(f"{contender.label}: {found:,} rows arrived of {contender.rows:,}")
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Run(seconds, usage.ru_maxrss * _PEAK_UNIT * contender.children / (1 << 20), written / 1e6)
+
+
+def interleaved(
+    contenders: Sequence[Contender], rounds: int, scratch: Path, say: Callable[[str], None]
+) -> list[Figures]:
+    """Every contender once a round, so that what else the machine does hits all alike; medians."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    runs: dict[str, list[Run]] = {contender.label: [] for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            say(f"round {number + 1} of {rounds}: {contender.label}")
+            runs[contender.label].append(run_once(contender, scratch))
+    return [_medians(contender, runs[contender.label]) for contender in contenders]
+
+
+def _medians(contender: Contender, runs: Sequence[Run]) -> Figures:
+    return Figures(
+        label=contender.label,
+        kind=contender.kind,
+        readers=contender.readers,
+        rows_per_second=contender.rows / statistics.median(run.seconds for run in runs),
+        peak_mb=statistics.median(run.peak_mb for run in runs),
+        mb_out=statistics.median(run.mb_out for run in runs),
+    )
