@@ -7,6 +7,7 @@ called again at any time with the same request.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -53,6 +54,15 @@ def finalize(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, Pending):
         return {"status": "pending", "retry_after_seconds": result.retry_after, "waiting_for": result.what}
     return {"status": "done", "outcome": result.outcome, "receipt": result.receipt}
+
+
+def drain_history(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
+    """Bring the run history up to date: ``{now?}`` to ``{tables: [{table, runs, rows, pending}]}``.
+
+    Called by the sweep; does nothing within five minutes of the last time, unless ``now`` is true.
+    """
+    done = deployment.history.drain(now=bool(body.get("now")), sleep=time.sleep)
+    return {"tables": [asdict(table) for table in done]}
 
 
 def _source_id(body: dict[str, Any]) -> str:

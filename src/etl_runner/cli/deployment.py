@@ -15,6 +15,9 @@ from etl_runner.state.objects import ObjectStore
 if TYPE_CHECKING:
     import typer
 
+    from etl_runner.gcp.jobs import GcpBigQueryJobs
+    from etl_runner.history.drain import Target
+    from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
 
 LOCAL_SETTINGS = Path(".local/settings.env")
@@ -38,6 +41,18 @@ class Deployment(Protocol):
     @property
     def executions(self) -> Executions:
         """The workflow's executions."""
+
+    @property
+    def history(self) -> History:
+        """The run history in BigQuery."""
+
+    @property
+    def history_target(self) -> Target:
+        """Where the history's tables are."""
+
+    @property
+    def jobs(self) -> GcpBigQueryJobs:
+        """BigQuery jobs and tables."""
 
     def planner(self) -> Planner:
         """Makes plans and writes none."""

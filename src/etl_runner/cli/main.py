@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from etl_runner.cli import exits, local
+from etl_runner.cli import exits, history, local
 from etl_runner.cli.plan import plan
 from etl_runner.cli.repair import reset, resolve
 from etl_runner.cli.run import run
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 for command in (validate, plan, run, status, runs, resolve, reset):
     app.command()(command)
+app.add_typer(history.app, name="history")
 app.add_typer(local.app, name="local")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -17,6 +17,9 @@ from etl_runner.cli.output import Output
 from etl_runner.cli.sources import check_id, source_ids
 from etl_runner.state.receipts import Receipts
 
+if TYPE_CHECKING:
+    from etl_runner.history.history import Standing
+
 
 @reporting
 def runs(
@@ -29,6 +32,8 @@ def runs(
 ) -> None:
     """Show finished runs: window, units, rows, seconds, job ids, outcome.
 
+    These are the receipts, which are there at once; the last line says how far etl_runs in BigQuery is.
+
     Example: etl-runner runs orders --limit 5
     """
     deployment = open_deployment(context, Path(settings) if settings else None, local)
@@ -36,7 +41,18 @@ def runs(
     for source_id in [check_id(source)] if source else source_ids(deployment):
         receipts += list(Receipts(deployment.state, source_id).all())[-limit:]
     receipts.sort(key=lambda receipt: str(receipt.get("finished", "")))
-    Output(as_json).answer({"runs": receipts}, runs_table(receipts))
+    standing = deployment.history.standing()
+    document = {"runs": receipts, "history": standing.to_json()}
+    Output(as_json).answer(document, runs_table(receipts), Text(how_far(standing), style="dim"))
+
+
+def how_far(standing: Standing) -> str:
+    """How far the history in BigQuery is, in one line."""
+    if standing.drained is None and not standing.waiting:
+        return ""
+    until = f"brought up to date {show.moment(standing.drained)}" if standing.drained else "not loaded yet"
+    lacking = f"{show.count(standing.waiting)} finished runs are on their way" if standing.waiting else ""
+    return ", ".join(part for part in (f"history in BigQuery: {until}", lacking) if part)
 
 
 def runs_table(receipts: list[dict[str, Any]]) -> RenderableType:

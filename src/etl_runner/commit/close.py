@@ -97,6 +97,8 @@ class Closer:
 
         None: the run holds the slot still, in another phase; look again.
         """
+        if ledger_segment is not None:
+            receipt = {**receipt, "ledger_segment": ledger_segment}
         full = self._complete(key, receipt, "ok", None)
 
         def decide(state: State) -> State | None:

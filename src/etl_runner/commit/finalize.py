@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
 from etl_runner.commit.jobs import BigQueryJobs
 from etl_runner.commit.prepare import base_receipt, check_manifests, commit_record, extracted_receipt
-from etl_runner.commit.roll_forward import RollForward
+from etl_runner.commit.roll_forward import RollForward, claim_commit
 from etl_runner.commit.steps import table_resource
 from etl_runner.errors import PermanentError
 from etl_runner.execution.manifest import Manifest
@@ -92,19 +92,8 @@ class Finalizer:
         except PermanentError as error:
             return self._closer.close_failed(key, receipt, str(error), slot)
         self._records.write(record)
-        self._claim_commit(key)
+        claim_commit(self._store, key)
         return None
-
-    def _claim_commit(self, key: RunKey) -> None:
-        """CAS extracting to committing: from here on only the record decides."""
-
-        def decide(state: State) -> State | None:
-            slot = state.slot
-            if slot is None or not slot.belongs_to(key.run_id, key.epoch) or slot.phase != "extracting":
-                return None
-            return state.with_slot(Slot(slot.run_id, slot.epoch, slot.deadline, phase="committing"))
-
-        self._store.change(decide)
 
     def _commit_nothing(
         self, key: RunKey, plan: Plan, state: State, manifests: Sequence[Manifest]

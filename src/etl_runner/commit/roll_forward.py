@@ -172,6 +172,18 @@ class RollForward:
         return {**record.receipt, "rows_loaded": 0, "jobs": jobs}
 
 
+def claim_commit(store: StateStore, key: RunKey) -> None:
+    """CAS extracting to committing, once the record is written: from here on only the record decides."""
+
+    def decide(state: State) -> State | None:
+        slot = state.slot
+        if slot is None or not slot.belongs_to(key.run_id, key.epoch) or slot.phase != "extracting":
+            return None
+        return state.with_slot(Slot(slot.run_id, slot.epoch, slot.deadline, phase="committing"))
+
+    store.change(decide)
+
+
 def _poll_seconds(record: CommitRecord) -> int:
     # Small loads are done in a few seconds; big ones need no close watch.
     return 2 if record.rows < 1_000_000 else 10

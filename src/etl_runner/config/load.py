@@ -38,6 +38,11 @@ def load_source(objects: ObjectStore, source_id: str) -> ResolvedSource:
     """
     if not names.is_id(source_id):
         raise ConfigError("source", (Problem("source_id", "is not an id", allowed=names.ID_ALLOWED),))
+    if names.is_reserved(source_id):
+        problem = Problem(
+            "source_id", f"begins with {names.METADATA_PREFIX}, which the runner keeps for itself"
+        )
+        raise ConfigError("source", (problem,))
     name, data = _find(objects, "sources", source_id)
     attempt = SourceAttempt(name, source_id, read_raw(data, name))
     connection: ParsedConnection | None = None

@@ -36,6 +36,11 @@ def is_id(text: str) -> bool:
     return re.fullmatch(ID_PATTERN[1:-1], text) is not None
 
 
+def is_reserved(source_id: str) -> bool:
+    """Whether the id is kept for what the runner itself loads."""
+    return source_id.startswith(METADATA_PREFIX)
+
+
 def table_fault(name: str) -> str | None:
     """Why ``name`` cannot be a destination table, or None when it can."""
     if "." in name:

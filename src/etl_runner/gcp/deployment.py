@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from etl_runner.config.secrets import SecretResolver
     from etl_runner.gcp.jobs import GcpBigQueryJobs
     from etl_runner.gcp.objects import GcsObjectStore
+    from etl_runner.history.drain import Target
+    from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
     from etl_runner.planning.write_plan import PlanWriter
     from etl_runner.sources.base import Source
@@ -76,6 +78,21 @@ class Deployment:
             return NoRunEvents()
         settings = self.settings
         return PubSubRunEvents(lambda: clients.publisher(settings), settings.project, topic)
+
+    @cached_property
+    def history(self) -> History:
+        """The run history in BigQuery."""
+        from etl_runner.history.history import History
+
+        return History(self.state, self.staging, lambda: self.jobs, self.history_target)
+
+    @property
+    def history_target(self) -> Target:
+        """Where the history's tables are: in the deployment's dataset."""
+        from etl_runner.history.drain import Target
+
+        settings = self.settings
+        return Target(settings.project, settings.dataset, settings.bigquery_location)
 
     def store(self, source_id: str) -> StateStore:
         """A source's state."""

@@ -15,6 +15,7 @@ from google.api_core.exceptions import (
 )
 
 from etl_runner.commit.jobs import JobExists, JobStatus
+from etl_runner.commit.staging import quote
 from etl_runner.errors import JobRefused, RetryableError
 from etl_runner.gcp.faults import retryable, translated
 
@@ -84,6 +85,14 @@ class GcpBigQueryJobs:
     def delete_table(self, path: str) -> None:
         with translated(f"deleting table {path}"):
             self._client.delete_table(path, not_found_ok=True)
+
+    def put_view(self, path: str, query: str) -> None:
+        """Create the view ``project.dataset.name``, or give it this query."""
+        from google.cloud import bigquery
+
+        with translated(f"creating view {path}"):
+            statement = f"CREATE OR REPLACE VIEW {quote(path)} AS\n{query}"
+            self._client.query_and_wait(statement, job_config=bigquery.QueryJobConfig(use_legacy_sql=False))
 
     def get_table(self, path: str) -> dict[str, Any] | None:
         """The API's Table resource of ``project.dataset.table``, or None when there is none."""

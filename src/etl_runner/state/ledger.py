@@ -73,7 +73,15 @@ class Ledger:
             CorruptStateError: a listed segment is gone or cannot be read.
         """
         for name in state.ledger:
-            yield from (LedgerEntry(**row) for row in self._segment(name).to_pylist())
+            yield from self.segment(name)
+
+    def segment(self, name: str) -> Iterator[LedgerEntry]:
+        """The entries of one segment.
+
+        Raises:
+            CorruptStateError: it is gone or cannot be read.
+        """
+        yield from (LedgerEntry(**row) for row in self._segment(name).to_pylist())
 
     def known(self, state: State) -> set[tuple[str, str]]:
         """The keys of all committed files: about 200 bytes of memory a file."""

@@ -15,6 +15,8 @@ from etl_runner.cli.execution import Execution
 from etl_runner.cli.main import app
 from etl_runner.convert.fields import BqField
 from etl_runner.execution.manifest import Manifest, manifest_name
+from etl_runner.history.drain import Target
+from etl_runner.history.history import History
 from etl_runner.planning.plan import (
     Destination,
     Plan,
@@ -118,6 +120,18 @@ class FakeDeployment:
     staging: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore("staging"))
     executions: ScriptedExecutions = field(default_factory=ScriptedExecutions)
     fixed_planner: FixedPlanner = field(default_factory=FixedPlanner)
+
+    @property
+    def jobs(self) -> Any:
+        raise AssertionError("BigQuery was asked")
+
+    @property
+    def history_target(self) -> Target:
+        return Target("p", "d", "EU")
+
+    @property
+    def history(self) -> History:
+        return History(self.state, self.staging, lambda: self.jobs, self.history_target)
 
     def planner(self) -> FixedPlanner:
         return self.fixed_planner
