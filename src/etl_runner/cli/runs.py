@@ -43,7 +43,8 @@ def runs(
     receipts.sort(key=lambda receipt: str(receipt.get("finished", "")))
     standing = deployment.history.standing()
     document = {"runs": receipts, "history": standing.to_json()}
-    Output(as_json).answer(document, runs_table(receipts), Text(how_far(standing), style="dim"))
+    told = how_far(standing)
+    Output(as_json).answer(document, runs_table(receipts), *([Text(told, style="dim")] if told else []))
 
 
 def how_far(standing: Standing) -> str:

@@ -35,4 +35,4 @@ def test_a_failure_shows_its_reason(deployment: FakeDeployment) -> None:
 
 def test_no_runs_is_said(deployment: FakeDeployment) -> None:
     assert "no run has finished" in deployment.invoke("runs", "orders").stdout
-    assert deployment.json("runs") == (0, {"runs": []})
+    assert deployment.json("runs") == (0, {"runs": [], "history": {"waiting": 0, "drained": None}})
