@@ -17,8 +17,9 @@ help:  ## Show this list
 setup:  ## List what this machine lacks, then install it into .venv and .local
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
 		{ echo "setup: python3, 3.9 or newer, is missing (the project itself needs 3.11 to 3.13)" >&2; exit 1; }
-	@python3 tools/setup.py
+	@python3 tools/setup.py $(SETUP_ARGS)
 
+demo: SETUP_ARGS := --without-tests
 demo: setup  ## Real flights from PostgreSQL to BigQuery through the workflow, on this machine (DEMO_ARGS=--tamper)
 	@$(PY) -m local.demo $(DEMO_ARGS)
 

@@ -20,12 +20,14 @@ import pytest
 from google.cloud import storage
 from hypothesis import settings as hypothesis_settings
 
+from local.azure import AzureServer
 from local.bigquery.environment import environment_dir
 from local.bigquery.stand_in import BigQueryStandIn
 from local.cloud_storage import CloudStorageServer
 from local.layout import REPOSITORY
 from local.postgres import PostgresServer, home_of
 from local.processes import guard, unguard
+from local.s3 import S3Server
 from local.stack import Stack
 
 # Nothing is asserted about time: a busy machine is no failure.
@@ -163,6 +165,38 @@ def storage_client(gcs_server: CloudStorageServer) -> Iterator[storage.Client]:
 def gcs_bucket(storage_client: storage.Client) -> storage.Bucket:
     """An empty bucket of one's own (google-cloud-storage's Bucket)."""
     return storage_client.create_bucket(fresh_name("test", "-"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(server_dir: Path) -> Iterator[S3Server]:
+    """An S3 server, which only the tests that ask for it start."""
+    server = S3Server.start(server_dir / "s3.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server) -> str:
+    """The name of an empty S3 bucket of one's own."""
+    name = fresh_name("test", "-")
+    s3_server.create_bucket(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def azure_server(server_dir: Path) -> Iterator[AzureServer]:
+    """An Azure Blob server, which only the tests that ask for it start."""
+    server = AzureServer.start(server_dir / "azure")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def azure_container(azure_server: AzureServer) -> str:
+    """The name of an empty Azure container of one's own."""
+    name = fresh_name("test", "-")
+    azure_server.create_container(name)
+    return name
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """List what this machine lacks to run the project, then install it. ``make setup`` calls this.
 
 Only the standard library: this runs before anything is installed, under any Python from 3.9 on.
-Nothing but MariaDB is installed outside the repository: uv and the BigQuery stand-in go to ``.local``, the
-project's environment to ``.venv``. MariaDB, which only the MySQL source's tests need, is the distribution's
-package, installed where root runs this and apt-get is there. The network is used for PyPI and that package.
+Nothing but MariaDB is installed outside the repository: uv, Azurite and the BigQuery stand-in go to
+``.local``, the project's environment to ``.venv``. MariaDB, which only the MySQL source's tests need, is the
+distribution's package, installed where root runs this and apt-get is there. The network is used for PyPI, npm
+and that package. ``--without-tests`` leaves out what only tests need.
 With nothing missing it takes milliseconds.
 """
 
@@ -28,6 +29,9 @@ UV_VERSION = "0.13.9"
 VENV = ROOT / ".venv"
 UV_HOME = ROOT / ".local" / "uv"
 STAMP = VENV / "etl-runner.stamp"
+AZURITE_FILES = ("local/azurite/package.json", "local/azurite/package-lock.json")
+AZURITE_HOME = ROOT / ".local" / "azurite"
+AZURITE_STAMP = AZURITE_HOME / "etl-runner.stamp"
 SUPPORTED = ("3.11", "3.12", "3.13")
 BIGQUERY_PYTHON = "3.13"
 
@@ -45,6 +49,8 @@ class Part:
     plan: str
     """What installing it does, for people."""
     install: Callable[[], None]
+    for_tests: bool = False
+    """Only tests need it."""
 
 
 def out(text: str = "") -> None:
@@ -128,11 +134,14 @@ def install_uv() -> None:
         ) from reason
 
 
+def stamped(stamp: Path, *names: str) -> bool:
+    """Whether what the stamp stands for was installed from these files as they are now."""
+    return stamp.exists() and stamp.read_text() == fingerprint(*names)
+
+
 def find_environment() -> str | None:
-    wanted = fingerprint("pyproject.toml", "uv.lock")
-    if STAMP.exists() and STAMP.read_text() == wanted and (VENV / "bin" / "python").exists():
-        return short(VENV)
-    return None
+    found = stamped(STAMP, "pyproject.toml", "uv.lock") and (VENV / "bin" / "python").exists()
+    return short(VENV) if found else None
 
 
 def install_environment() -> None:
@@ -186,6 +195,25 @@ def install_mariadb() -> None:
     except InstallError:  # the package lists of a fresh machine are missing or old
         run(["apt-get", "update", "-q"])
         run(install, DEBIAN_FRONTEND="noninteractive")
+
+
+def find_azurite() -> str | None:
+    return short(AZURITE_HOME) if stamped(AZURITE_STAMP, *AZURITE_FILES) else None
+
+
+def install_azurite() -> None:
+    """Through npm, exactly what its lock names; without npm the owner is told and the rest works."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        out("    Node.js with npm is not there: install it (nodejs.org, or `apt-get install nodejs npm`) and")
+        out("    repeat; until then the tests of the Azure source cannot run, all else does.")
+        return
+    shutil.rmtree(AZURITE_HOME, ignore_errors=True)
+    AZURITE_HOME.mkdir(parents=True)
+    for name in AZURITE_FILES:
+        shutil.copy(ROOT / name, AZURITE_HOME)
+    run([npm, "ci", "--prefix", str(AZURITE_HOME), "--ignore-scripts", "--no-audit", "--no-fund"])
+    AZURITE_STAMP.write_text(fingerprint(*AZURITE_FILES))
 
 
 def need_python(wanted: str, purpose: str) -> Callable[[], None]:
@@ -249,13 +277,22 @@ PARTS = (
         find_mariadb,
         "Debian's mariadb-server-core by apt-get",
         install_mariadb,
+        for_tests=True,
+    ),
+    Part(
+        "Azurite, for the Azure source's tests",
+        find_azurite,
+        "npm's azurite as local/azurite/package-lock.json names it, into .local/azurite",
+        install_azurite,
+        for_tests=True,
     ),
 )
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     started = time.monotonic()
-    found = [(part, part.find()) for part in PARTS]
+    parts = [part for part in PARTS if not (part.for_tests and "--without-tests" in arguments)]
+    found = [(part, part.find()) for part in parts]
     missing = [part for part, place in found if place is None]
     if not missing:
         return 0
@@ -279,4 +316,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))
