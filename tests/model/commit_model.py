@@ -50,6 +50,9 @@ class CommitModel:
             "await_job": self.await_job,
             "next_attempt": self.next_attempt,
             "next_step": self.next_step,
+            "load_rejects": self.load_rejects,
+            "submit_rejects": self.submit_rejects,
+            "burn_rejects_id": self.burn_rejects_id,
             "advance": self.advance,
             "close_failed": self.close_failed,
             "except_branch": self.except_branch,
@@ -111,6 +114,9 @@ class CommitModel:
                 continue
             run, n = name
             what = f"bigquery: {job.kind} job n={n} of {run}"
+            if job.kind == "rejects":
+                yield from self._rejects_job(world, name, job, what)
+                continue
             source = self._input(world, run, job)
             if source is not None:
                 done = self._effect(world, run, job, source)
@@ -128,6 +134,22 @@ class CommitModel:
                     failed = put(world.jobs, name, job._replace(state=state))
                     fewer = faults._replace(**{state: left - 1})
                     yield f"{what} fails ({state})", world._replace(jobs=failed, faults=fewer)
+
+    def _rejects_job(self, world: World, name: tuple[Run, int], job: Job, what: str) -> Steps:
+        run, faults = name[0], world.faults
+        if run in world.shards:
+            loaded = put(world.rejected, run, (get(world.rejected, run) or 0) + 1)
+            done = put(world.jobs, name, job._replace(state="done"))
+            yield f"{what} done", world._replace(jobs=done, rejected=loaded)
+        else:
+            gone = put(world.jobs, name, job._replace(state="permanent"))
+            yield f"{what} fails: its input is gone", world._replace(jobs=gone)
+        for state in ("retryable", "permanent"):
+            left = getattr(faults, f"rejects_{state}")
+            if left:
+                failed = put(world.jobs, name, job._replace(state=state))
+                fewer = faults._replace(**{f"rejects_{state}": left - 1})
+                yield f"{what} fails ({state})", world._replace(jobs=failed, faults=fewer)
 
     def _input(self, world: World, run: Run, job: Job) -> Window | None:
         if job.step == 0:
@@ -243,6 +265,8 @@ class CommitModel:
         """Extracting to committing."""
         slot = self._mine(world, me)
         following = "submit_job" if self.has(Rule.RECORD_FIRST) else "write_record"
+        if self.scenario.rejects and not self.has(Rule.REJECTS_AFTER_COMMIT):
+            following = "load_rejects"
         if not self.has(Rule.CLAIM_BEFORE_SUBMIT):
             following = "await_job"
         if slot and slot.phase == "extracting":
@@ -311,7 +335,7 @@ class CommitModel:
             if job.step != me.step:
                 raise Broken(f"stuck: job n={me.n} is of step {job.step}, not {me.step}")
             last = self._is_last(me.step) or not self.has(Rule.LAST_STEP_COMMITS)
-            choices = ["advance" if last else "next_step"]
+            choices = [self._after_commit(me) if last else "next_step"]
         elif job.state == "retryable" and me.n < self.scenario.attempts + me.step:
             choices = ["next_attempt", "close_failed"]
         else:
@@ -340,6 +364,64 @@ class CommitModel:
         else:
             yield f"{what}: slot is elsewhere, follows", self._become(world, me, self._follow(me, slot))
 
+    # rejects
+
+    def _after_commit(self, me: Process) -> str:
+        waits = self.scenario.rejects and self.has(Rule.REJECTS_BEFORE_ADVANCE) and not me.rejects
+        return "load_rejects" if waits else "advance"
+
+    def load_rejects(self, world: World, me: Process) -> Steps:
+        """Look at job k for the rejects; the first number is 1."""
+        job = get(world.jobs, (self._run(me), -me.k))
+        what = f"load_rejects: k={me.k} is {job.state if job else 'not there'}"
+        if job is None:
+            yield what, self._become(world, me, me._replace(at="submit_rejects"))
+        elif job.state == "running":
+            if not self.has(Rule.REJECTS_CONFIRMED_FAILURE) and me.k < self.scenario.attempts:
+                yield f"{what}, taken for failed", self._become(world, me, me._replace(k=me.k + 1))
+        elif job.kind == "rejects" and job.state == "done":
+            yield what, self._become(world, me, self._rejects_ended(me, "loaded"))
+        elif job.state == "retryable" and me.k < self.scenario.attempts:
+            yield what, self._become(world, me, me._replace(k=me.k + 1))
+        else:
+            yield f"{what}, gives up", self._become(world, me, self._rejects_given_up(me))
+
+    def submit_rejects(self, world: World, me: Process) -> Steps:
+        """Create job k for the rejects, or adopt it."""
+        name = (self._run(me), -me.k)
+        what, looks = f"submit_rejects: k={me.k}", me._replace(at="load_rejects")
+        if get(world.jobs, name):
+            yield f"{what} exists already", self._become(world, me, looks)
+            return
+        created = world._replace(jobs=put(world.jobs, name, Job("rejects", "running", -1, me.rows)))
+        yield from self._cas(world, me, what, created, looks)
+        if world.faults.rejects_refused:
+            fewer = world.faults._replace(rejects_refused=world.faults.rejects_refused - 1)
+            burns = self.has(Rule.REJECTS_BURN_ID)
+            then = me._replace(at="burn_rejects_id") if burns else self._rejects_given_up(me)
+            yield f"{what} refused", self._become(world._replace(faults=fewer), me, then)
+
+    def burn_rejects_id(self, world: World, me: Process) -> Steps:
+        """Make sure that nobody can submit this number any more."""
+        name, looks = (self._run(me), -me.k), me._replace(at="load_rejects")
+        if get(world.jobs, name):
+            yield "burn_rejects_id: a job of that id exists", self._become(world, me, looks)
+            return
+        tombstone = Job("tombstone", "done", -1, Window(0, 0))
+        after = world._replace(jobs=put(world.jobs, name, tombstone))
+        yield "burn_rejects_id: tombstone", self._become(after, me, looks)
+
+    def _rejects_given_up(self, me: Process) -> Process:
+        if not self.has(Rule.REJECTS_FAIL_NO_RUN):
+            return me._replace(at="close_failed")
+        return self._rejects_ended(me, "kept")
+
+    def _rejects_ended(self, me: Process, how: str) -> Process:
+        if not self.has(Rule.REJECTS_AFTER_COMMIT):
+            return me._replace(at="submit_job", rejects=how)
+        at = "advance" if self.has(Rule.REJECTS_BEFORE_ADVANCE) else "clean_up"
+        return me._replace(at=at, rejects=how)
+
     # the end of a run
 
     def advance(self, world: World, me: Process) -> Steps:
@@ -352,7 +434,7 @@ class CommitModel:
         after = world._replace(
             watermark=me.rows.high,
             slot=None,
-            last=Last(me.run, slot.epoch, "ok"),
+            last=Last(me.run, slot.epoch, "ok", me.rejects),
             paused=world.paused or (job is not None and job.state == "mismatch"),
         )
         done = me._replace(at="write_receipt", outcome="ok")
@@ -387,9 +469,11 @@ class CommitModel:
 
     def write_receipt(self, world: World, me: Process) -> Steps:
         """Create-only, named by the run id alone."""
-        receipt = get(world.receipts, me.run) or Last(me.run, me.epoch, me.outcome)
+        receipt = get(world.receipts, me.run) or Last(me.run, me.epoch, me.outcome, me.rejects)
         after = world._replace(receipts=put(world.receipts, me.run, receipt))
-        yield f"write_receipt: {receipt.outcome}", self._become(after, me, me._replace(at="clean_up"))
+        late = self.scenario.rejects and not self.has(Rule.REJECTS_BEFORE_ADVANCE) and me.outcome == "ok"
+        at = "load_rejects" if late else "clean_up"
+        yield f"write_receipt: {receipt.outcome}", self._become(after, me, me._replace(at=at))
 
     def clean_up(self, world: World, me: Process) -> Steps:
         """This run's staging objects and staging table."""
@@ -429,6 +513,11 @@ class CommitModel:
                 raise Broken(f"row {row} is in the table {count} times")
             if row <= world.watermark and not count:
                 raise Broken(f"row {row} is lost: the watermark is past it")
+        for run, count in world.rejected:
+            if count > 1:
+                raise Broken(f"the rejects of {run} are in their table {count} times")
+            if (run[0], run[1] or world.epoch) not in world.published:
+                raise Broken(f"the rejects of {run} are in their table, its rows are not in theirs")
         if world.version < world.watermark:
             raise Broken("the replaced table is older than the watermark says")
         if self.scenario.faults.lost_receipt:
@@ -451,6 +540,11 @@ class CommitModel:
             receipt = get(world.receipts, run)
             if receipt is None or receipt.epoch != epoch:
                 raise Broken(f"epoch {epoch} (run {run}) has no receipt")
+            loaded = get(world.rejected, (run, epoch)) or 0
+            if self.scenario.rejects and receipt.outcome == "ok" and loaded != (receipt.rejects == "loaded"):
+                raise Broken(
+                    f"run {run} says {receipt.rejects!r} of its rejects, which are loaded {loaded} times"
+                )
 
     # helpers
 

@@ -17,6 +17,8 @@ What is abstracted, and why that is fair:
 * Append and replace are one: each publishing job does both, to a multiset of rows and to a table version.
 * ``report`` (a finalize that lost its slot answers) is part of the step that finds the slot lost: a slot
   that is lost for one run and epoch is lost for ever, so nothing can come between that matters.
+* The jobs that load a run's rejects have the numbers -1, -2, ... here. Which number is next follows from
+  the jobs themselves, whose ends are final: no swap counts them.
 * ``publish_event`` is not here: it may happen any number of times, bears the run's id, and nothing reads it.
 """
 
@@ -57,6 +59,11 @@ class Rule(Enum):
     EXCEPT_ROLLS_FORWARD = "the workflow's failure branch closes only an extracting run"
     SUPERSEDED_IS_NO_OUTCOME = "who lost the slot reports the recorded outcome and records none of his own"
     STAGING_NAMED_BY_RUN = "the staging table's name bears run and epoch"
+    REJECTS_AFTER_COMMIT = "rejects are loaded only once the commit's last job is done without error"
+    REJECTS_BEFORE_ADVANCE = "the slot is emptied only once the job that loads the rejects has ended"
+    REJECTS_CONFIRMED_FAILURE = "job k + 1 for the rejects is submitted only once job k has ended as failed"
+    REJECTS_BURN_ID = "a refused job for the rejects has its id burnt before the run goes on without it"
+    REJECTS_FAIL_NO_RUN = "rejects that cannot be loaded leave the run committed"
 
 
 class Slot(NamedTuple):
@@ -75,6 +82,8 @@ class Last(NamedTuple):
     run: int
     epoch: int
     outcome: str
+    rejects: str = ""
+    """What it says of the rejects: loaded, kept (in staging), or nothing."""
 
 
 class Window(NamedTuple):
@@ -100,6 +109,9 @@ class Faults(NamedTuple):
     refused: int = 0
     retryable: int = 0
     permanent: int = 0
+    rejects_refused: int = 0
+    rejects_retryable: int = 0
+    rejects_permanent: int = 0
     mismatch: int = 0
     lifecycle: int = 0
     except_branch: int = 0
@@ -116,6 +128,10 @@ class Process(NamedTuple):
     n: int = 1
     step: int = 0
     outcome: str = ""
+    rejects: str = ""
+    """How the rejects ended: loaded or kept."""
+    k: int = 1
+    """The number of the job for the rejects that it looks at."""
     opener: int = 0
     """The run whose trigger rolls this one forward and opens afterwards; 0 for none."""
 
@@ -150,6 +166,8 @@ class World(NamedTuple):
     """The ``high`` that the replaced table shows."""
     published: frozenset[tuple[int, int]]
     """Run id and epoch of everything that became visible."""
+    rejected: Pairs[Run, int]
+    """How often each run's rejects are in their table."""
     # around
     faults: Faults
     processes: tuple[Process, ...]
@@ -168,6 +186,8 @@ class Scenario(NamedTuple):
     """The largest n of one step."""
     load_mismatch_closes: bool = False
     """Other rows than expected in the staging table close the run as failed: nothing is visible yet."""
+    rejects: bool = False
+    """Every run has rejects."""
 
 
 def initial(scenario: Scenario) -> World:
@@ -188,6 +208,7 @@ def initial(scenario: Scenario) -> World:
         rows=(0,) * scenario.rows,
         version=0,
         published=frozenset(),
+        rejected=(),
         faults=scenario.faults,
         processes=tuple(sorted(Process("open_run", run) for run in scenario.runs)),
     )

@@ -75,6 +75,21 @@ LOAD_MISMATCH = Commit(
 )
 TWO_STEPS = _two_steps(PLAIN, COPIES, FAILURE)
 
+
+HEALTHY = Faults()
+
+
+def _with_rejects(faults: Faults = HEALTHY, **more: Any) -> Commit:
+    named = ", ".join(name for name, count in faults._asdict().items() if count)
+    return Commit(f"rejects {named}".strip(), (1, 2), faults, **{"copies": 2, "rejects": True, **more})
+
+
+REJECTS = _with_rejects()
+REJECTS_REFUSED = _with_rejects(Faults(rejects_refused=1))
+REJECTS_LOST = _with_rejects(Faults(lost_reply=1, rejects_permanent=1))
+REJECTS_RETRYABLE = _with_rejects(Faults(rejects_retryable=1))
+REJECTS_AND_FAILURE = _with_rejects(Faults(permanent=1))
+
 COMMIT = Subject(
     name="commit",
     build=CommitModel,
@@ -83,8 +98,13 @@ COMMIT = Subject(
         *(PLAIN, LOST, FAILURES, REFUSED, EXCEPT_LOST, LIFECYCLE, MISMATCH, LOST_RECEIPT),
         *_two_steps(PLAIN, LOST, FAILURE, REFUSED, EXCEPT, LIFECYCLE, MISMATCH),
         LOAD_MISMATCH,
+        *(REJECTS, REJECTS_REFUSED, REJECTS_LOST, REJECTS_RETRYABLE, REJECTS_AND_FAILURE),
+        _with_rejects(Faults(except_branch=1, rejects_retryable=1), copies=1),
     ),
     large=(
+        _with_rejects(Faults(lost_reply=1, rejects_refused=1, rejects_retryable=1)),
+        _with_rejects(Faults(rejects_retryable=1, retryable=1, rejects_permanent=1), steps=2),
+        _with_rejects(Faults(lifecycle=1, rejects_retryable=1)),
         REFUSED_FAILURE,
         *_two_steps(FAILURES, REFUSED_FAILURE, EXCEPT_LOST, LOST_RECEIPT),
         Commit("three runs, a failure", (1, 2, 3), Faults(retryable=1)),
@@ -114,6 +134,11 @@ COMMIT = Subject(
         CommitRule.EXCEPT_ROLLS_FORWARD: EXCEPT,
         CommitRule.SUPERSEDED_IS_NO_OUTCOME: COPIES,
         CommitRule.STAGING_NAMED_BY_RUN: TWO_STEPS[0],
+        CommitRule.REJECTS_AFTER_COMMIT: REJECTS_AND_FAILURE,
+        CommitRule.REJECTS_BEFORE_ADVANCE: REJECTS,
+        CommitRule.REJECTS_CONFIRMED_FAILURE: REJECTS,
+        CommitRule.REJECTS_BURN_ID: REJECTS_REFUSED,
+        CommitRule.REJECTS_FAIL_NO_RUN: REJECTS_LOST,
     },
 )
 
