@@ -10,8 +10,9 @@ from tests.faults.world import Cut, Killed, World
 SHAPES = [("append", False), ("append", True), ("replace", False), ("replace", True), ("merge", True)]
 
 
-def _world(disposition: str, staged: bool, *, loaded: bool) -> World:
+def _world(disposition: str, staged: bool, *, loaded: bool, rejects: int = 0) -> World:
     world = World(disposition=disposition, staged=staged)
+    world.rejects = rejects
     if loaded:
         world.process().run("first")
         world.check()
@@ -78,3 +79,41 @@ def test_every_receipt_is_written_whatever_call_is_killed() -> None:
         world.check()
         told = {event["run_id"] for event in world.events.published}
         assert "next" in told
+
+
+def _rejecting(all_bad: bool, failures: list[str]) -> World:
+    world = _world("append", False, loaded=True, rejects=2)
+    world.all_bad = all_bad
+    world.bigquery.rejects_failures = list(failures)
+    return world
+
+
+ENDS = [[], ["backendError"], ["invalid"], ["refused"], ["backendError"] * 50]
+
+
+@pytest.mark.parametrize("failures", ENDS, ids=["well", "again", "for good", "refused", "always"])
+@pytest.mark.parametrize("all_bad", [False, True], ids=["some", "all"])
+@pytest.mark.parametrize("how", ["before", "after", "lost"])
+def test_rejects_are_loaded_once_whatever_call_is_cut(all_bad: bool, failures: list[str], how: str) -> None:
+    cut = Cut()
+    _rejecting(all_bad, failures).process(cut).run("run")
+    assert any(call == "bigquery.insert" for call in cut.calls)
+    for at in range(len(cut.calls)):
+        world = _rejecting(all_bad, failures)
+        if how == "lost":
+            world.process(Cut(at, how)).run("run")
+        else:
+            with pytest.raises(Killed):
+                world.process(Cut(at, how)).run("run")
+        world.later(hours=2)
+        world.process().run("run")
+        world.process().run("next")
+        try:
+            world.check_rejects()
+            state = world.process().store.read()
+            assert state.slot is None
+            assert state.watermark == {"value": world.rows}
+            if not all_bad:
+                world.check()
+        except AssertionError as error:
+            raise AssertionError(f"{how} call {at}, {cut.calls[at]}: {error}") from error

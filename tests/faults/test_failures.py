@@ -6,7 +6,9 @@ import pytest
 
 from etl_runner.commit.close import Done, Failure
 from etl_runner.commit.open_run import Opened, Skipped
+from etl_runner.commit.rejects import RejectsEnd, RejectsLoader
 from etl_runner.errors import PermanentError
+from etl_runner.state.records import CommitRecords
 from tests.faults.world import SOURCE, TABLE, World
 
 
@@ -194,3 +196,55 @@ def test_a_held_slot_is_named_and_writes_no_receipt() -> None:
     assert not list(world.state.list(f"sources/{SOURCE}/receipts/late"))
     process.go_on(holder.key)
     world.check()
+
+
+def test_rejects_follow_a_committed_run_and_no_failed_one() -> None:
+    world = World()
+    world.rejects = 2
+    done = _done(world.process().run("first"))
+    assert done.receipt is not None
+    assert done.receipt["rejects_table"] == {
+        "table": f"{TABLE}__rejects",
+        "outcome": "loaded",
+        "rows": 4,
+        "jobs": [f"etl_{SOURCE}_1_first_r1"],
+    }
+    assert not list(world.staging.list("runs/first/"))
+    world.rows += 2
+    world.bigquery.failures = ["invalid"]
+    assert _done(world.process().run("bad")).outcome == "failed"
+    assert {run for run, _, _ in world.bigquery.rejected} == {"first"}
+    world.process().run("good")
+    world.check()
+
+
+def test_rejects_that_cannot_be_loaded_are_kept_and_loaded_when_a_person_says_so() -> None:
+    world = World()
+    world.rejects = 2
+    world.bigquery.rejects_failures = ["invalid"]
+    done = _done(world.process().run("first"))
+    assert done.outcome == "ok"
+    assert done.receipt is not None
+    assert done.receipt["rejects_table"]["outcome"] == "kept"
+    assert "told to fail" in done.receipt["rejects_table"]["reason"]
+    kept = [info.name for info in world.staging.list("runs/first/")]
+    assert kept == sorted(done.receipt["rejects_objects"])
+    world.check()
+    record = CommitRecords(world.state, SOURCE).read("first", 1)
+    loader = RejectsLoader(world.bigquery)
+    # By themselves, copies of the run never go on after a failure for good.
+    again = loader.load(record)
+    assert isinstance(again, RejectsEnd)
+    assert again.outcome == "kept"
+    for _ in range(2):
+        end = loader.load(record, go_on=True)
+        assert isinstance(end, RejectsEnd)
+        assert (end.outcome, end.rows) == ("loaded", 4)
+    assert len(world.bigquery.rejected) == 4
+
+
+def test_no_rejects_need_no_table_operation() -> None:
+    world = World()
+    world.process().run("first")
+    assert set(world.bigquery.tables) == {TABLE}
+    assert len(world.bigquery.submitted) == 1

@@ -92,6 +92,22 @@ def test_two_finalizes(staged: bool, failures: list[str]) -> None:
     _every_preemption(prepare)
 
 
+@pytest.mark.parametrize("failures", [[], ["backendError"], ["refused"]], ids=["well", "again", "refused"])
+def test_two_finalizes_with_rejects(failures: list[str]) -> None:
+    def prepare() -> tuple[World, Body, Body]:
+        world = World()
+        world.rejects = 1
+        opened = _extracted(world)
+        world.bigquery.rejects_failures = list(failures)
+        return (
+            world,
+            lambda process: process.finalize(opened.key),
+            lambda process: process.finalize(opened.key),
+        )
+
+    _every_preemption(prepare)
+
+
 @pytest.mark.parametrize("refusals", [0, 1])
 def test_a_run_that_stalls_past_its_deadline_against_the_next(refusals: int) -> None:
     def prepare() -> tuple[World, Body, Body]:

@@ -27,7 +27,7 @@ from etl_runner.commit.open_run import Finished, Opened, Opener, Skipped
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import EtlError, JobRefused, ObjectExists, PermanentError, RetryableError
 from etl_runner.execution.collect import collect_verified
-from etl_runner.execution.manifest import Manifest, Shard, manifest_name, shard_name
+from etl_runner.execution.manifest import Manifest, Shard, manifest_name, rejects_name, shard_name
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
 from etl_runner.planning.write_plan import PlanWriter
 from etl_runner.state.memory import MemoryObjectStore
@@ -53,6 +53,10 @@ class BigQueryWorld:
         self.submitted: list[str] = []
         self.failures: list[str] = []
         """Reasons with which the next jobs fail."""
+        self.rejects_failures: list[str] = []
+        """The same for the next jobs that load rejects; ``refused`` refuses one."""
+        self.rejected: list[tuple[str, str, int]] = []
+        """Run, unit and row of what is in the rejects table."""
         self.refusals = 0
         """So many next submissions of loads and queries are refused."""
         self.miscount = 0
@@ -68,8 +72,13 @@ class BigQueryWorld:
             if job_id in self.jobs:
                 raise JobExists(job_id)
             tombstone = "etl_tombstone" in configuration["labels"]
-            if self.refusals and not tombstone:
+            rejects = "etl_rejects" in configuration["labels"]
+            failures = self.rejects_failures if rejects else self.failures
+            if self.refusals and not tombstone and not rejects:
                 self.refusals -= 1
+                raise JobRefused("the request is invalid")
+            if failures[:1] == ["refused"] and not tombstone:
+                failures.pop(0)
                 raise JobRefused("the request is invalid")
             kind = "load" if "load" in configuration else "query"
             status = JobStatus(
@@ -81,8 +90,8 @@ class BigQueryWorld:
                 query=configuration.get("query", {}).get("query"),
             )
             self.submitted.append(job_id)
-            if self.failures and not tombstone:
-                status = replace(status, reason=self.failures.pop(0), message="told to fail")
+            if failures and not tombstone:
+                status = replace(status, reason=failures.pop(0), message="told to fail")
             else:
                 status = replace(status, rows=self._run(kind, configuration[kind], status.destination))
             self.jobs[job_id] = status
@@ -100,6 +109,8 @@ class BigQueryWorld:
     def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
         if kind == "load":
             assert destination is not None
+            if job["sourceFormat"] == "NEWLINE_DELIMITED_JSON":
+                return self._load_rejects(destination, job)
             rows = [row for uri in job["sourceUris"] for row in self._shard(uri)]
             if job["createDisposition"] == "CREATE_NEVER":
                 assert destination in self.tables
@@ -122,6 +133,17 @@ class BigQueryWorld:
             return len(self.tables[found[1]]) + self.miscount
         assert job["query"].startswith("SELECT 1"), job
         return 1
+
+    def _load_rejects(self, destination: str, job: dict[str, Any]) -> int:
+        assert destination == f"{TABLE}__rejects"
+        assert destination in self.tables
+        lines = []
+        for uri in job["sourceUris"]:
+            stored = self.staging.read(uri.removeprefix("gs://staging/"))
+            assert stored is not None, f"{uri} is gone while its job runs"
+            lines += [jsontypes.loads(line) for line in stored.data.splitlines()]
+        self.rejected += [(line["run_id"], line["unit"], line["row"]) for line in lines]
+        return len(lines)
 
     def _write(self, table: str, rows: list[int], disposition: str) -> None:
         kept = self.tables.get(table, []) if disposition == "WRITE_APPEND" else []
@@ -216,6 +238,10 @@ class World:
         self.staged = staged
         self.unit_rows = unit_rows
         self.allow_empty = False
+        self.rejects = 0
+        """So many bad rows are in every unit."""
+        self.all_bad = False
+        """Every row is a bad one."""
         self.rows = 5
         """The source's rows are the numbers 1 to ``rows``."""
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -238,8 +264,25 @@ class World:
         """A process of ours, its wires cut as told."""
         return Process(self, around or (cut or Cut()).around)
 
+    def check_rejects(self) -> None:
+        """The rejects table has those of each committed run once, as its receipt says, and no others."""
+        found = self.bigquery.rejected
+        assert len(found) == len(set(found)), found
+        receipts = {receipt["run_id"]: receipt for receipt in Receipts(self.state, SOURCE).all()}
+        last = StateStore(self.state, SOURCE).read().last
+        if last is not None:
+            receipts.setdefault(last.run_id, last.receipt)
+        for run_id, receipt in receipts.items():
+            told = receipt.get("rejects_table", {}).get("outcome")
+            wanted = receipt["rejects"] if receipt["outcome"] == "ok" and told == "loaded" else 0
+            assert sum(run == run_id for run, _, _ in found) == wanted, (receipt, found)
+            if receipt["outcome"] == "ok" and receipt["rejects"]:
+                assert told is not None
+        assert {run for run, _, _ in found} <= set(receipts)
+
     def check(self) -> None:
         """The table has each row of the source exactly once; nothing is held; nothing is left over."""
+        self.check_rejects()
         assert sorted(self.table) == list(range(1, self.rows + 1)), self.table
         store = StateStore(self.state, SOURCE)
         state = store.read()
@@ -337,6 +380,8 @@ class Process:
                 estimate_how="counted",
                 next_watermark={"value": high},
                 allow_empty=world.allow_empty,
+                on_bad_row="reject",
+                max_rejects=1_000,
                 merge_keys=("id",) if world.disposition == "merge" else (),
             ),
             units,
@@ -355,18 +400,26 @@ class Process:
                 continue
             attempt = f"a{next(self.world.attempts)}"
             rows = list(range(unit.spec["low"] + 1, unit.spec["high"] + 1))
-            buffer = io.BytesIO()
-            pq.write_table(pa.table({"id": pa.array(rows, pa.int64())}), buffer)
-            shard = shard_name(header.run_id, header.epoch, unit.id, attempt, 0)
-            self.staging.create(shard, buffer.getvalue())
+            bad = len(rows) if self.world.all_bad else self.world.rejects
+            good = [] if self.world.all_bad else rows
+            shards: tuple[Shard, ...] = ()
+            rejects = None
+            if good:
+                buffer = io.BytesIO()
+                pq.write_table(pa.table({"id": pa.array(good, pa.int64())}), buffer)
+                shard = shard_name(header.run_id, header.epoch, unit.id, attempt, 0)
+                self.staging.create(shard, buffer.getvalue())
+                shards = (Shard(shard, len(good), buffer.tell()),)
+            if bad:
+                rejects = rejects_name(header.run_id, header.epoch, unit.id, attempt)
+                lines = [
+                    jsontypes.dumps({"run_id": header.run_id, "unit": unit.id, "row": row})
+                    for row in range(bad)
+                ]
+                self.staging.create(rejects, b"\n".join(lines))
+            size = sum(shard.bytes for shard in shards)
             manifest = Manifest(
-                unit.id,
-                attempt,
-                len(rows),
-                len(rows),
-                0,
-                buffer.tell(),
-                (Shard(shard, len(rows), buffer.tell()),),
+                unit.id, attempt, len(good), len(good) + bad, bad, size, shards, rejects_object=rejects
             )
             try:
                 self.staging.create(name, jsontypes.dumps(manifest.to_json()))

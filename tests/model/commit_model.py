@@ -513,11 +513,11 @@ class CommitModel:
                 raise Broken(f"row {row} is in the table {count} times")
             if row <= world.watermark and not count:
                 raise Broken(f"row {row} is lost: the watermark is past it")
-        for run, count in world.rejected:
+        for rejecting, count in world.rejected:
             if count > 1:
-                raise Broken(f"the rejects of {run} are in their table {count} times")
-            if (run[0], run[1] or world.epoch) not in world.published:
-                raise Broken(f"the rejects of {run} are in their table, its rows are not in theirs")
+                raise Broken(f"the rejects of {rejecting} are in their table {count} times")
+            if (rejecting[0], rejecting[1] or world.epoch) not in world.published:
+                raise Broken(f"the rejects of {rejecting} are in their table, its rows are not in theirs")
         if world.version < world.watermark:
             raise Broken("the replaced table is older than the watermark says")
         if self.scenario.faults.lost_receipt:

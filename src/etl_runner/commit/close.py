@@ -213,4 +213,5 @@ def run_ended(receipt: dict[str, Any]) -> dict[str, Any]:
         "rejects": rejects,
         "reject_share": rejects / read if read else 0.0,
         "row_mismatch": "row_mismatch" in receipt,
+        "rejects_kept": receipt.get("rejects_table", {}).get("outcome") == "kept",
     }

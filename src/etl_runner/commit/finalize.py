@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
 from etl_runner.commit.jobs import BigQueryJobs
-from etl_runner.commit.prepare import base_receipt, check_manifests, commit_record, extracted_receipt
+from etl_runner.commit.prepare import (
+    base_receipt,
+    check_manifests,
+    commit_record,
+    extracted_receipt,
+    rejected_record,
+)
 from etl_runner.commit.roll_forward import RollForward, claim_commit
 from etl_runner.commit.steps import table_resource
 from etl_runner.errors import PermanentError
@@ -67,7 +73,7 @@ class Finalizer:
                 return done
         result = self._roll_forward.roll_forward(key)
         if isinstance(result, Done) and result.outcome == "ok":
-            self._clean_up(key)
+            self._clean_up(key, result)
         return result
 
     def _leave_extracting(
@@ -84,22 +90,20 @@ class Finalizer:
         try:
             manifests = self._collect_manifests(self._staging, plan)
             check_manifests(plan.header, manifests)
-            if sum(manifest.rows for manifest in manifests) == 0:
-                done = self._commit_nothing(key, plan, state, manifests)
-                if done is not None:
-                    return done
-            record = commit_record(plan, state, manifests, self._staging, self._closer.clock())
+            record = None
+            if sum(manifest.rows for manifest in manifests) == 0 and self._is_nothing(plan):
+                if not any(manifest.rejects for manifest in manifests):
+                    return self._commit_nothing(key, plan, state, manifests)
+                record = rejected_record(plan, state, manifests, self._staging)
+            record = record or commit_record(plan, state, manifests, self._staging, self._closer.clock())
         except PermanentError as error:
             return self._closer.close_failed(key, receipt, str(error), slot)
         self._records.write(record)
         claim_commit(self._store, key)
         return None
 
-    def _commit_nothing(
-        self, key: RunKey, plan: Plan, state: State, manifests: Sequence[Manifest]
-    ) -> Done | None:
-        """No rows: only the watermark moves, without a table operation. None where a job is needed
-        after all: a table that is to be emptied.
+    def _is_nothing(self, plan: Plan) -> bool:
+        """Whether an extract without rows needs no job: a missing table is created, one is not emptied.
 
         Raises:
             PermanentError: the table would lose its rows, which nobody allowed.
@@ -108,18 +112,24 @@ class Finalizer:
         destination = header.destination
         if header.disposition == "replace" and destination.exists:
             if header.allow_empty:
-                return None
+                return False
             raise PermanentError(
                 f"the source is empty, so {destination.path} would be emptied; it was left as it is. "
                 "Set allow_empty: true if that is meant"
             )
         if not destination.exists:
             self._jobs.create_table(table_resource(destination))
+        return True
+
+    def _commit_nothing(
+        self, key: RunKey, plan: Plan, state: State, manifests: Sequence[Manifest]
+    ) -> Done | None:
+        """No rows and no rejects: only the watermark moves, without a table operation."""
         return self._closer.advance(
             key,
-            extracted_receipt(header, state, manifests),
+            extracted_receipt(plan.header, state, manifests),
             phase="extracting",
-            watermark=header.next_watermark,
+            watermark=plan.header.next_watermark,
             ledger_segment=None,
         )
 
@@ -138,15 +148,16 @@ class Finalizer:
                 return f"{failure.step}: {error}"
         return f"{failure.step}: {failure.message}"
 
-    def _clean_up(self, key: RunKey) -> None:
+    def _clean_up(self, key: RunKey, done: Done) -> None:
         """Remove what the commit made superfluous. Nothing depends on it."""
         record = self._records.read(key.run_id, key.epoch)
+        kept = (done.receipt or {}).get("rejects_table", {}).get("outcome") != "loaded"
         for table in record.drop_tables:
             self._jobs.delete_table(table)
         prefix = run_prefix(key.run_id, key.epoch)
         for number, info in enumerate(self._staging.list(prefix)):
             if number == _MAX_CLEANED:
                 break
-            # Rejected rows are nowhere else: they stay until the lifecycle rule takes them.
-            if not info.name.startswith(f"{prefix}rejects/"):
+            # Rejects that are in no table are nowhere else: they stay until the lifecycle rule takes them.
+            if not kept or not info.name.startswith(f"{prefix}rejects/"):
                 self._staging.delete(info.name)

@@ -85,8 +85,9 @@ class BigQueryJobs(Protocol):
         """Delete ``project.dataset.table``; one that is gone already is no error."""
 
 
-def job_id(source_id: str, epoch: int, run_id: str, n: int) -> str:
-    """``etl_<source>_<epoch>_<run>_<n>``; letters, digits, ``_`` and ``-``, at most 1,024 characters.
+def job_id(source_id: str, epoch: int, run_id: str, n: int | str) -> str:
+    """``etl_<source>_<epoch>_<run>_<n>``, where ``n`` is ``r<k>`` for rejects; letters, digits, ``_`` and
+    ``-``, at most 1,024 characters.
 
     https://cloud.google.com/bigquery/docs/running-jobs#generate-jobid
     """

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from etl_runner.commit.merge import Bounds
+from etl_runner.commit.rejects import rejects_load
 from etl_runner.commit.steps import MAX_LOAD_BYTES, MAX_LOAD_URIS, commit_steps
 from etl_runner.errors import PermanentError
 from etl_runner.execution.manifest import Manifest
 from etl_runner.planning.plan import Plan, PlanHeader
 from etl_runner.state.document import State
 from etl_runner.state.objects import ObjectStore
-from etl_runner.state.records import CommitRecord
+from etl_runner.state.records import CommitRecord, RejectsLoad
 
 
 def base_receipt(header: PlanHeader, state: State) -> dict[str, Any]:
@@ -92,7 +93,32 @@ def commit_record(
         ledger_segment=None,
         receipt=extracted_receipt(header, state, manifests),
         drop_tables=drop,
+        rejects=_rejects(header, manifests, staging),
     )
+
+
+def rejected_record(
+    plan: Plan, state: State, manifests: Sequence[Manifest], staging: ObjectStore
+) -> CommitRecord:
+    """The record of a run whose every row was rejected: no job but that of the rejects."""
+    header = plan.header
+    return CommitRecord(
+        source_id=header.source_id,
+        run_id=header.run_id,
+        epoch=header.epoch,
+        location=header.destination.location,
+        rows=0,
+        steps=(),
+        watermark=header.next_watermark,
+        ledger_segment=None,
+        receipt=extracted_receipt(header, state, manifests),
+        rejects=_rejects(header, manifests, staging),
+    )
+
+
+def _rejects(header: PlanHeader, manifests: Sequence[Manifest], staging: ObjectStore) -> RejectsLoad | None:
+    uris = [staging.uri(manifest.rejects_object) for manifest in manifests if manifest.rejects_object]
+    return rejects_load(header.destination, uris, sum(manifest.rejects for manifest in manifests))
 
 
 def _merge_bounds(header: PlanHeader, manifests: Sequence[Manifest], staging: ObjectStore) -> Bounds | None:

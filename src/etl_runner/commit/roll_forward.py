@@ -7,7 +7,7 @@ and judged when it is done::
     refused, nothing created     burn_job_id: a tombstone takes the id, so that no late copy can use it
     running                      pending
     done, not the last step      next_step: (step, n) -> (step + 1, n + 1)
-    done, the last step          advance
+    done, the last step          the rejects' own job, if there are any, then advance
     failed, may work again       next_attempt: n -> n + 1, the same step
     failed for good, tombstone   close_failed, on this n
 """
@@ -29,6 +29,7 @@ from etl_runner.commit.jobs import (
     tombstone_configuration,
     tombstone_reason,
 )
+from etl_runner.commit.rejects import RejectsLoader, rejects_receipt
 from etl_runner.errors import PermanentError, RetryableError
 from etl_runner.state.document import Slot, State
 from etl_runner.state.records import CommitRecord, CommitRecords, Step
@@ -49,6 +50,7 @@ class RollForward:
         self._records = records
         self._jobs = jobs
         self._closer = closer
+        self._rejects = RejectsLoader(jobs)
 
     def roll_forward(self, key: RunKey) -> Done | Pending:
         """Execute the run's record as far as it goes now.
@@ -70,6 +72,8 @@ class RollForward:
 
     def _execute(self, key: RunKey, record: CommitRecord, slot: Slot) -> Done | Pending | None:
         """One look at job ``slot.n``; None when the slot moved and wants another look."""
+        if not record.steps:
+            return self._commit(key, record, {**self._receipt(record, slot), "jobs": []})
         step = record.steps[slot.step]
         status = self._submit_job(key, record, step, slot.n)
         if status.state != "DONE":
@@ -100,7 +104,7 @@ class RollForward:
 
     def _advance(
         self, key: RunKey, record: CommitRecord, slot: Slot, step: Step, status: JobStatus
-    ) -> Done | None:
+    ) -> Done | Pending | None:
         # A job done without error is the commit, whatever it counted.
         receipt = {**self._receipt(record, slot), "rows_loaded": status.rows}
         paused = None
@@ -111,6 +115,19 @@ class RollForward:
             )
             receipt["row_mismatch"] = {"expected": step.rows, "loaded": status.rows}
             log.critical("row mismatch", extra={"run_id": key.run_id, "job_id": status.job_id})
+        return self._commit(key, record, receipt, paused)
+
+    def _commit(
+        self, key: RunKey, record: CommitRecord, receipt: dict[str, Any], paused: str | None = None
+    ) -> Done | Pending | None:
+        """The rows are in for good: the rejects follow, then the state."""
+        end = self._rejects.load(record)
+        if isinstance(end, JobStatus):
+            return Pending(_poll_seconds(record), f"BigQuery job {end.job_id} with the rejects")
+        if end is not None:
+            receipt = {**receipt, "rejects_table": rejects_receipt(record, end)}
+            if end.outcome == "loaded":
+                receipt.pop("rejects_objects", None)
         return self._closer.advance(
             key,
             receipt,

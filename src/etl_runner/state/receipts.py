@@ -6,7 +6,8 @@ A receipt is a JSON object::
     engine, engine_reason, disposition, window {column, low, high, late}, destination
     units, tasks, rows_read, rows_loaded, rejects, bytes, jobs [BigQuery job ids]
     ledger_segment (the files that the run committed, where it read files)
-    rejects_objects [objects of the staging bucket that hold the rejected rows]
+    rejects_table {table, outcome (loaded | kept), rows, jobs, reason} (only if there are rejects)
+    rejects_objects [objects of the staging bucket that hold rejects which are in no table]
     watermark_before, watermark_after, row_mismatch {expected, loaded} (only if there is one), notes
 """
 

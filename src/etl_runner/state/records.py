@@ -37,8 +37,20 @@ class Step:
 
 
 @dataclass(frozen=True)
+class RejectsLoad:
+    """The load of a committed run's rejects: ``rows`` of them into ``table_path``. ``configuration`` is the
+    API's JobConfiguration, ``table`` the Table resource to create where there is none."""
+
+    table_path: str
+    rows: int
+    configuration: dict[str, Any]
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CommitRecord:
-    """A run's commit: its jobs in order, and what the state becomes when the last one is done."""
+    """A run's commit: its jobs in order, and what the state becomes when the last one is done. Without any
+    ``steps`` (all rows were rejected) the change of the state is the commit."""
 
     source_id: str
     run_id: str
@@ -52,6 +64,7 @@ class CommitRecord:
     """The receipt of success as far as it is known before the jobs ran."""
     drop_tables: tuple[str, ...] = field(default_factory=tuple)
     """Staging tables to remove afterwards, ``project.dataset.table``."""
+    rejects: RejectsLoad | None = None
 
     def to_json(self) -> bytes:
         return jsontypes.dumps({"format": RECORD_FORMAT, **asdict(self)})
@@ -65,7 +78,10 @@ class CommitRecord:
             Step(**{**step, "prepare": tuple(Preparation(**action) for action in step["prepare"])})
             for step in value["steps"]
         )
-        return cls(**{**value, "steps": steps, "drop_tables": tuple(value["drop_tables"])})
+        rejects = RejectsLoad(**value["rejects"]) if value.get("rejects") else None
+        return cls(
+            **{**value, "steps": steps, "drop_tables": tuple(value["drop_tables"]), "rejects": rejects}
+        )
 
 
 class CommitRecords:
