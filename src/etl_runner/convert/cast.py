@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from etl_runner import jsontypes
 from etl_runner.convert.arrow_schema import arrow_field
 from etl_runner.convert.casters import Caster, caster, plain
 from etl_runner.convert.raw import raw_values, split_raw
+from etl_runner.convert.recorded import RAW, TypeName, recorded
 from etl_runner.convert.rejects import Fault, Reject, cell_text
 from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlannedColumn
@@ -149,12 +151,14 @@ class Converter:
                     break
 
     def _reject(self, before: int, batch: pa.RecordBatch, raw: pa.Array | None, fault: Fault) -> Reject:
-        record = {
-            name: cell_text(plain(batch.column(index)), fault.row)
-            for index, name in enumerate(batch.schema.names)
-        }
-        if raw is not None:
-            record.update(raw_values(raw[fault.row].as_py()))
+        record: dict[str, Any] = {}
+        types: dict[str, TypeName] = {}
+        sources = {column.destination.name: column.source_type for column in self._columns}
+        for index, name in enumerate(batch.schema.names):
+            cell = plain(batch.column(index).slice(fault.row, 1))[0]
+            record[name], types[name] = recorded(cell, sources.get(name, ""))
+        for name, text in raw_values(raw[fault.row].as_py()).items() if raw is not None else ():
+            record[name], types[name] = text, RAW
         return Reject(
             unit=self._unit,
             row=before + fault.row + 1,
@@ -162,4 +166,5 @@ class Converter:
             reason=fault.reason,
             value=fault.value,
             record=jsontypes.dumps(record).decode(),
+            types=jsontypes.dumps(types).decode(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -36,12 +36,14 @@ class Reject:
     value: str | None
     """The original value as text; None when it was NULL."""
     record: str
-    """The whole row as a JSON object of texts, for replay. Of a row of a file that is no row:
-    ``{"file", "line", "text"}``."""
+    """The whole row as a JSON object of texts (:mod:`etl_runner.convert.recorded`). Of a row of a file that
+    is no row: ``{"file", "line", "text"}``."""
     file: str | None = None
     """URI of the file that the row is from."""
     line: int | None = None
     """Its line in the file, where that is known."""
+    types: str | None = None
+    """JSON object: column to the type that its value was read as; None for a row that is no row."""
     from_byte: int = 0
     """Lines and rows count from 1; of a file that is read in parts, after this byte."""
 
@@ -53,14 +55,16 @@ class Reject:
             spot += f" after byte {self.from_byte}"
         return f"{f'unit {self.unit}' if self.file is None else self.file}, {spot}"
 
-    def to_line(self) -> bytes:
-        """One line of a rejects object."""
-        return jsontypes.dumps(asdict(self)) + b"\n"
+    def to_line(self, **run: str) -> bytes:
+        """One line of a rejects object: the fields of the reject and of its ``run`` (source_id, run_id,
+        rejected_at), which are the columns of the rejects table."""
+        return jsontypes.dumps({**asdict(self), **run}) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Reject:
-        """Read what :meth:`to_line` wrote."""
-        return cls(**jsontypes.loads(line))
+        """Read what :meth:`to_line` wrote, without the run's fields."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in jsontypes.loads(line).items() if name in known})
 
 
 def cell_text(array: pa.Array, row: int) -> str | None:

@@ -217,7 +217,13 @@ class _Rejects:
             )
         if self._file is None:
             self._file = self._path.open("wb")
-        self._file.writelines(reject.to_line() for reject in rejects)
+        run = {
+            "source_id": self._header.source_id,
+            "run_id": self._header.run_id,
+            # The same for all attempts, as _etl_loaded_at is.
+            "rejected_at": self._header.created,
+        }
+        self._file.writelines(reject.to_line(**run) for reject in rejects)
 
     def upload(self, objects: ObjectStore, name: str) -> str | None:
         """Write the rejects object, if there are any, and return its name."""

@@ -67,7 +67,7 @@ def test_values_that_no_type_holds_come_beside_the_row() -> None:
         (2, "d", "is a value that BigQuery's DATE cannot hold", "infinity"),
         (3, "tags", "is a value that BigQuery's array of STRING cannot hold", "{x,NULL}"),
     ]
-    assert converted.rejects[0].record == '{"d":"infinity","tags":"[\\"b\\"]"}'
+    assert converted.rejects[0].record == '{"d":"infinity","tags":["b"]}'
 
 
 def test_columns_go_by_name_and_further_ones_are_left_out() -> None:
