@@ -1,8 +1,9 @@
 # One CloudEvent for each finished run. The subscription keeps them for whoever wants to follow runs; what
-# a subscriber fails to process five times lies with the dead letters.
+# a subscriber fails to process five times lies with the dead letters. The topic of arrivals carries the
+# messages that have a source's arrivals looked at.
 
 resource "google_pubsub_topic" "this" {
-  for_each = { events = "run-events", dead = "run-events-dead" }
+  for_each = { events = "run-events", dead = "run-events-dead", arrivals = "arrivals" }
 
   name         = "${var.name}-${each.value}"
   project      = var.project

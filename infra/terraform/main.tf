@@ -19,6 +19,7 @@ locals {
       ETL_STATE_BUCKET      = google_storage_bucket.this["state"].name
       ETL_STAGING_BUCKET    = google_storage_bucket.this["staging"].name
       ETL_EVENTS_TOPIC      = google_pubsub_topic.this["events"].name
+      ETL_WAKE_TOPIC        = google_pubsub_topic.this["arrivals"].name
       ETL_WORKFLOW          = local.workflow_name
       ETL_JOB               = local.job_name
       ETL_MAX_TASKS         = tostring(var.runner.max_tasks)

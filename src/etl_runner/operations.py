@@ -53,6 +53,10 @@ def finalize(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
     result = deployment.finalizer(key.source_id).finalize(key, _failure(body))
     if isinstance(result, Pending):
         return {"status": "pending", "retry_after_seconds": result.retry_after, "waiting_for": result.what}
+    # Whoever empties a slot looks for what arrived meanwhile.
+    from etl_runner.events.handle import last_look
+
+    last_look(deployment, key.source_id)
     return {"status": "done", "outcome": result.outcome, "receipt": result.receipt}
 
 

@@ -27,6 +27,8 @@ class Settings:
     state_bucket: str
     staging_bucket: str
     events_topic: str | None = None
+    wake_topic: str | None = None
+    """Pub/Sub topic that is pushed to file_arrival; without one, arrivals may wait for the sweep."""
     workflow: str = "etl"
     job: str = "etl-runner"
     row_threshold: int = 1_000_000
@@ -76,6 +78,7 @@ class Settings:
             state_bucket=text("ETL_STATE_BUCKET"),
             staging_bucket=text("ETL_STAGING_BUCKET"),
             events_topic=env.get("ETL_EVENTS_TOPIC") or None,
+            wake_topic=env.get("ETL_WAKE_TOPIC") or None,
             workflow=env.get("ETL_WORKFLOW") or cls.workflow,
             job=env.get("ETL_JOB") or cls.job,
             row_threshold=number("ETL_ROW_THRESHOLD", cls.row_threshold),

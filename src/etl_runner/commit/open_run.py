@@ -51,7 +51,10 @@ class Opener:
         receipts: Receipts,
         closer: Closer,
         roll_forward: Callable[[RunKey], object],
+        lease: timedelta = OPENING_LEASE,
     ) -> None:
+        """``lease`` is how long a run may stay silent before its plan sets its own deadline."""
+        self._lease = lease
         self._store = store
         self._receipts = receipts
         self._closer = closer
@@ -106,7 +109,7 @@ class Opener:
         return None if receipt is None else Finished(receipt)
 
     def _take_slot(self, run_id: str, seen: State) -> Opened | None:
-        deadline = timestamp(self._closer.clock() + OPENING_LEASE)
+        deadline = timestamp(self._closer.clock() + self._lease)
 
         def decide(state: State) -> State | None:
             # A run that came and went meanwhile may still lack its receipt: start over and look.

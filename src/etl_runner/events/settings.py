@@ -37,8 +37,6 @@ class EventSettings:
     """Instead of a key: Event Grid's tokens of this tenant, for this application."""
     max_age_seconds: int = 90_000
     """Events of S3 and Azure that are older are refused. Event Grid and EventBridge repeat for a day."""
-    wake_topic: str | None = None
-    """Pub/Sub topic that is pushed to file_arrival: what has arrivals looked at by somebody else."""
     linger_seconds: float = 2.0
     """How long the holder of a slot waits for more arrivals before it plans."""
     run_seconds: int = 420
@@ -104,7 +102,6 @@ class EventSettings:
             entra_tenant=env.get("ETL_ENTRA_TENANT") or None,
             entra_audience=env.get("ETL_ENTRA_AUDIENCE") or None,
             max_age_seconds=number("ETL_EVENT_MAX_AGE_SECONDS", cls.max_age_seconds),
-            wake_topic=env.get("ETL_WAKE_TOPIC") or None,
             linger_seconds=seconds("ETL_EVENT_LINGER_SECONDS", cls.linger_seconds),
             run_seconds=number("ETL_EVENT_RUN_SECONDS", cls.run_seconds),
             lease_seconds=number("ETL_EVENT_LEASE_SECONDS", cls.lease_seconds),

@@ -120,14 +120,17 @@ class Deployment:
 
     def finalizer(self, source_id: str) -> Finalizer:
         """The committing steps."""
+        from etl_runner.commit.close import utc_now
+        from etl_runner.commit.counted import CountedJobs
         from etl_runner.commit.finalize import Finalizer
+        from etl_runner.events.budget import TableOperations
         from etl_runner.execution.collect import collect_verified
 
         return Finalizer(
             self.store(source_id),
             CommitRecords(self.state, source_id),
             self.staging,
-            self.jobs,
+            CountedJobs(self.jobs, TableOperations(self.state, utc_now).note),
             self.closer(source_id),
             collect_verified,
         )

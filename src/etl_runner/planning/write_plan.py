@@ -53,7 +53,11 @@ class PlanWriter:
         planner: Planner,
         load_source: Callable[[str], ResolvedSource],
         clock: Clock = utc_now,
+        *,
+        renew: bool = True,
     ) -> None:
+        """``renew=False`` leaves the run's deadline as the opening set it: for a run that is over before."""
+        self._lasting = renew
         self._store = store
         self._staging = staging
         self._planner = planner
@@ -94,7 +98,7 @@ class PlanWriter:
 
     def _renew(self, key: RunKey, deadline: str) -> None:
         # The state object takes about one write a second: none where the lease of the opening will do.
-        if datetime.fromisoformat(deadline) - self._clock() > RENEW_BELOW:
+        if not self._lasting or datetime.fromisoformat(deadline) - self._clock() > RENEW_BELOW:
             return
         if not extend_deadline(self._store, key, timestamp(self._clock() + EXTRACTION_LEASE)):
             raise _superseded(key)

@@ -44,7 +44,7 @@ def test_an_unknown_function_is_refused_with_those_that_there_are() -> None:
     command = [sys.executable, str(ROOT / "tools" / "run_function.py"), "nope"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "finalize, plan, trigger" in done.stderr
+    assert "finalize, plan, sweep, trigger" in done.stderr
 
 
 def test_the_licence_is_apache_2_in_full() -> None:
