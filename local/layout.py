@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from etl_runner.settings import Settings
 from local.functions import function_names
 from local.processes import free_port
 
@@ -49,6 +50,7 @@ class Layout:
     pubsub_port: int = field(default_factory=free_port)
     run_port: int = field(default_factory=free_port)
     workflows_port: int = field(default_factory=free_port)
+    admin_port: int = field(default_factory=free_port)
     function_ports: Mapping[str, int] = field(default_factory=_function_ports)
 
     @property
@@ -72,6 +74,11 @@ class Layout:
         return _url(self.workflows_port)
 
     @property
+    def admin_endpoint(self) -> str:
+        """The administrative APIs that tell what is deployed."""
+        return _url(self.admin_port)
+
+    @property
     def function_urls(self) -> dict[str, str]:
         """URL by function."""
         return {name: _url(port) for name, port in self.function_ports.items()}
@@ -92,11 +99,16 @@ class Layout:
             "ETL_JOB": names.job,
             "ETL_WORKFLOWS_ENDPOINT": self.workflows_endpoint,
             "ETL_RUN_ENDPOINT": self.run_endpoint,
+            "ETL_ADMIN_ENDPOINT": self.admin_endpoint,
             "BIGQUERY_EMULATOR_HOST": self.bigquery_endpoint,
             "STORAGE_EMULATOR_HOST": self.storage_endpoint,
             "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.pubsub_port}",
             "GOOGLE_CLOUD_PROJECT": names.project,
         }
+
+    def deployment(self) -> Settings:
+        """The same, as the code reads it."""
+        return Settings.from_env(self.settings())
 
     def workflow_env(self) -> dict[str, str]:
         """The user environment variables of the workflow."""

@@ -26,6 +26,7 @@ from local.layout import POSTGRES_URL, REPOSITORY, Layout
 from local.processes import guard, unguard
 
 if TYPE_CHECKING:
+    from local.admin import AdminServer
     from local.bigquery.stand_in import BigQueryStandIn
     from local.cloud_run import CloudRunServer
     from local.cloud_storage import CloudStorageServer
@@ -75,6 +76,7 @@ class Stack:
     pubsub: PubSubServer
     run_jobs: CloudRunServer
     workflows: WorkflowsServer
+    admin: AdminServer
 
     def __init__(
         self,
@@ -151,6 +153,7 @@ class Stack:
             "pubsub": self.pubsub.endpoint,
             "run": layout.run_endpoint,
             "workflows": layout.workflows_endpoint,
+            "admin": layout.admin_endpoint,
             **{f"function {name}": url for name, url in layout.function_urls.items()},
         }
 
@@ -220,6 +223,7 @@ class Stack:
             "workflows": self._start_workflows,
             "pubsub": self._start_pubsub,
             "run": lambda: self._start_run_jobs(env),
+            "admin": self._start_admin,
         }
         with ThreadPoolExecutor(max_workers=len(steps)) as pool:
             futures = [pool.submit(self._timed, name, step) for name, step in steps.items()]
@@ -310,6 +314,15 @@ class Stack:
             clock=SystemClock(self._sleep_factor),
         )
         self._keep(self.workflows)
+
+    def _start_admin(self) -> None:
+        from local.admin import AdminServer, Resources
+
+        # Nobody is refused anything on this machine: permissions are told as Terraform would grant them.
+        self.admin = AdminServer(
+            Resources.of(self.layout.deployment(), self.layout.function_urls), port=self.layout.admin_port
+        )
+        self._keep(self.admin)
 
     def _function_starter(self, name: str, env: Mapping[str, str]) -> Callable[[], None]:
         def start() -> None:

@@ -1,4 +1,4 @@
-"""Write docs/permissions.md from infra/terraform/permissions.yaml: ``python -m tools.permissions``."""
+"""Write docs/permissions.md from the table of permissions: ``python -m tools.permissions``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "infra" / "terraform" / "permissions.yaml"
+SOURCE = ROOT / "src" / "etl_runner" / "doctor" / "permissions.yaml"
 PAGE = ROOT / "docs" / "permissions.md"
 
 HEADER = """\
 # Who may do what, and why
 
-Written by `python -m tools.permissions` from
-[infra/terraform/permissions.yaml](../infra/terraform/permissions.yaml), which is also what
-[iam.tf](../infra/terraform/iam.tf) grants: change it there. Every part has a service account of its own, no
-account has a key, nobody outside of the project may call anything.
+Written by `python -m tools.permissions` from [permissions.yaml](../src/etl_runner/doctor/permissions.yaml):
+change it there. It is also what [iam.tf](../infra/terraform/iam.tf) grants and what `etl-runner doctor` looks
+for. Every part has a service account of its own, no account has a key, nobody outside of the project may call
+anything.
 
 | account | role | on | why |
 |---|---|---|---|

@@ -1,4 +1,5 @@
-# One service account for each part; who is granted what stands in permissions.yaml.
+# One service account for each part; who is granted what stands in
+# src/etl_runner/doctor/permissions.yaml.
 
 locals {
   parts = {
@@ -11,7 +12,7 @@ locals {
     build     = "Cloud Build: makes the functions' images"
   }
 
-  permissions = yamldecode(file("${path.module}/permissions.yaml"))
+  permissions = yamldecode(file("${local.repository}/src/etl_runner/doctor/permissions.yaml"))
 
   members = merge(
     { for part in keys(local.parts) : part => google_service_account.this[part].member },

@@ -13,6 +13,17 @@ locals {
   } }
 }
 
+# What `etl-runner doctor` compares the schedules with.
+resource "google_storage_bucket_object" "schedules" {
+  for_each = fileexists(local.schedules_file) ? { "schedules.yaml" = local.schedules_file } : {}
+
+  name           = each.key
+  bucket         = google_storage_bucket.this["config"].name
+  source         = each.value
+  source_md5hash = filemd5(each.value)
+  content_type   = "application/yaml"
+}
+
 resource "google_cloud_scheduler_job" "this" {
   for_each = local.schedules
 

@@ -43,6 +43,8 @@ class Settings:
     workflows_endpoint: str | None = None
     run_endpoint: str | None = None
     secretmanager_endpoint: str | None = None
+    admin_endpoint: str | None = None
+    """One server for all the APIs that tell what is deployed (``etl-runner doctor``)."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -90,6 +92,7 @@ class Settings:
             workflows_endpoint=env.get("ETL_WORKFLOWS_ENDPOINT") or None,
             run_endpoint=env.get("ETL_RUN_ENDPOINT") or None,
             secretmanager_endpoint=env.get("ETL_SECRETMANAGER_ENDPOINT") or None,
+            admin_endpoint=env.get("ETL_ADMIN_ENDPOINT") or None,
         )
         if problems:
             unique = {problem.path: problem for problem in problems}

@@ -17,6 +17,7 @@ needs_terraform = pytest.mark.skipif(
     terraform.find_terraform() is None, reason="no terraform: *.tf are checked against the schema only"
 )
 
+GRANTS = "src/etl_runner/doctor/permissions.yaml"
 Plant = Callable[[str, str, str], None]
 
 
@@ -38,6 +39,8 @@ def copy_of(target: Path) -> Path:
     # One file stands for the package: its names and contents are another test's.
     (target / "src" / "etl_runner").mkdir(parents=True)
     (target / "src" / "etl_runner" / "settings.py").touch()
+    (target / GRANTS).parent.mkdir()
+    shutil.copy(ROOT / GRANTS, target / GRANTS)
     return target
 
 
@@ -228,11 +231,11 @@ POLICIES = {
         *('matches_suffix == tolist(["/state.json"])', "commit records must outlive every rule"),
     ),
     "primitive role": (
-        *("infra/terraform/permissions.yaml", "role: roles/workflows.invoker", "role: roles/editor"),
+        *(GRANTS, "role: roles/workflows.invoker", "role: roles/editor"),
         *('["roles/owner", "roles/editor", "roles/viewer"]', "grants a primitive role"),
     ),
     "all secrets at once": (
-        "infra/terraform/permissions.yaml",
+        GRANTS,
         'target: secret, why: "connects to the source"}\n\n  # runner',
         'target: project, narrower: x, why: "x"}\n\n  # runner',
         'g.target != "secret"',

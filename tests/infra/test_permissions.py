@@ -6,9 +6,9 @@ import re
 
 import yaml
 
-from tools.permissions import PAGE, SOURCE, current
+from tools.permissions import PAGE, ROOT, SOURCE, current
 
-MODULE = SOURCE.parent
+MODULE = ROOT / "infra" / "terraform"
 IAM = re.compile(r'^resource "(google_\w+_iam_\w+)" "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
 PRIMITIVE = {"roles/owner", "roles/editor", "roles/viewer"}
 # Google's agents for the customer's key: no account of ours, so not in permissions.yaml.

@@ -49,6 +49,21 @@ def test_every_part_answers(stack: Stack) -> None:
     assert (status, job["template"]["template"]["maxRetries"]) == (200, 3)
 
 
+def test_doctor_finds_nothing_wrong_with_it(stack: Stack, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from etl_runner.cli.main import app
+    from local.layout import write_settings
+
+    write_settings(tmp_path / "settings.env", stack.environ)
+    with pytest.MonkeyPatch.context() as patched:
+        for name in stack.environ:
+            patched.setenv(name, stack.environ[name])
+        result = CliRunner().invoke(app, ["doctor", "--settings", str(tmp_path / "settings.env"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["findings"] == []
+
+
 def test_nothing_leaks_into_this_process(stack: Stack) -> None:
     assert set(stack.environ) & set(os.environ) <= {"GOOGLE_CLOUD_PROJECT"}
     assert stack.settings == Settings.from_env(stack.environ)

@@ -86,6 +86,10 @@ def _copy(root: Path, target: Path) -> None:
         copy = target / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(f"# {path.relative_to(root)}\n")
+    for path in sorted((root / "src").rglob("*.yaml")):
+        copy = target / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
 
 
 def _fmt(tool: _Tool) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from etl_runner.cli import exits, history, local
+from etl_runner.cli.doctor import doctor
 from etl_runner.cli.plan import plan
 from etl_runner.cli.repair import reset, resolve
 from etl_runner.cli.run import run
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (validate, plan, run, status, runs, resolve, reset):
+for command in (validate, plan, run, status, runs, resolve, reset, doctor):
     app.command()(command)
 app.add_typer(history.app, name="history")
 app.add_typer(local.app, name="local")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _options(endpoint: str | None) -> dict[str, Any]:
+def client_options(endpoint: str | None) -> dict[str, Any]:
+    """What a client of Google's is made with for an endpoint; nothing for Google's own."""
     if endpoint is None:
         return {}
     from google.auth.credentials import AnonymousCredentials
@@ -36,7 +37,7 @@ def storage_client(settings: Settings) -> StorageClient:
     """Cloud Storage."""
     from google.cloud.storage import Client
 
-    return Client(project=settings.project, **_options(settings.storage_endpoint))
+    return Client(project=settings.project, **client_options(settings.storage_endpoint))
 
 
 def bigquery_client(settings: Settings) -> BigQueryClient:
@@ -46,7 +47,7 @@ def bigquery_client(settings: Settings) -> BigQueryClient:
     return Client(
         project=settings.project,
         location=settings.bigquery_location,
-        **_options(settings.bigquery_endpoint),
+        **client_options(settings.bigquery_endpoint),
     )
 
 
@@ -62,7 +63,7 @@ def jobs_client(settings: Settings) -> JobsClient:
     """Cloud Run jobs, over REST."""
     from google.cloud.run_v2 import JobsClient
 
-    return JobsClient(transport="rest", **_options(settings.run_endpoint))
+    return JobsClient(transport="rest", **client_options(settings.run_endpoint))
 
 
 def executions_client(settings: Settings) -> ExecutionsClient:
@@ -81,7 +82,7 @@ def secret_client(settings: Settings) -> SecretManagerServiceClient:
 
 def _grpc_client(client: type[T], endpoint: str | None) -> T:
     if endpoint is None or not endpoint.startswith("http://"):
-        return client(**_options(endpoint))
+        return client(**client_options(endpoint))
     import grpc
 
     channel = grpc.insecure_channel(endpoint.removeprefix("http://"))

@@ -22,6 +22,7 @@ COMMANDS = [
     ["runs"],
     ["resolve"],
     ["reset"],
+    ["doctor"],
     ["local", "up"],
     ["local", "down"],
     ["local", "status"],

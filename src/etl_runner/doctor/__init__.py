@@ -1,0 +1,1 @@
+"""What a deployment consists of and who may do what in it, compared with what is there."""

@@ -1,0 +1,103 @@
+"""The whole examination of a deployment: its documents, its parts, who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from etl_runner.config.load import load_source
+from etl_runner.doctor.examine import examine
+from etl_runner.doctor.inventory import inventory
+from etl_runner.doctor.permissions import Accounts, grants
+from etl_runner.doctor.things import Cloud, Finding
+from etl_runner.errors import ConfigError, EtlError
+from etl_runner.settings import Settings
+
+if TYPE_CHECKING:
+    from etl_runner.state.objects import ObjectStore
+
+SCHEDULES = "schedules.yaml"
+"""Object of the config bucket: what infra/terraform was given as schedules."""
+_FOLDERS = ("sources/", "connections/")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was looked at, and what was found."""
+
+    things: int
+    grants: int
+    documents: int
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"looked_at": {"things", "grants", "documents"}, "findings": [...]}``."""
+        counts = {"things": self.things, "grants": self.grants, "documents": self.documents}
+        return {"looked_at": counts, "findings": [finding.to_json() for finding in self.findings]}
+
+
+def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
+    """Look at everything. Nothing is written.
+
+    Raises:
+        PermanentError, RetryableError: not even the project can be read.
+    """
+    accounts = Accounts(settings.project, cloud.project_number(), settings.workflow)
+    findings: list[Finding] = []
+    documents: Mapping[str, Any] = {}
+    schedules: Mapping[str, Any] = {}
+    try:
+        documents = _documents(config)
+        schedules = _schedules(config)
+        findings += _of_documents(config, documents)
+    except EtlError as error:
+        command = "etl-runner doctor"
+        findings.append(Finding("the documents", f"they cannot be read: {error}", command))
+    things = inventory(settings, accounts, documents, schedules)
+    wanted = grants(things, accounts)
+    findings += examine(cloud, things, wanted, settings)
+    return Report(len(things), len(wanted), len(documents), tuple(findings))
+
+
+def _documents(config: ObjectStore) -> dict[str, Any]:
+    """Name to content; None for what cannot be parsed, which is found later."""
+    found: dict[str, Any] = {}
+    for folder in _FOLDERS:
+        for info in config.list(folder):
+            stored = config.read(info.name)
+            if stored is not None and info.name.endswith((".yaml", ".yml", ".json")):
+                found[info.name] = _parsed(stored.data)
+    return found
+
+
+def _schedules(config: ObjectStore) -> dict[str, Any]:
+    stored = config.read(SCHEDULES)
+    read = None if stored is None else _parsed(stored.data)
+    return (
+        {key: value for key, value in read.items() if isinstance(value, dict)}
+        if isinstance(read, dict)
+        else {}
+    )
+
+
+def _of_documents(config: ObjectStore, documents: Mapping[str, Any]) -> list[Finding]:
+    findings = []
+    for name in documents:
+        folder, _, file = name.partition("/")
+        if folder != "sources":
+            continue
+        try:
+            load_source(config, file.rsplit(".", 1)[0])
+        except ConfigError as error:
+            findings.append(Finding(f"document {name}", str(error), f"etl-runner validate {name}"))
+    return findings
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return yaml.safe_load(data)
+    except yaml.YAMLError:
+        return None

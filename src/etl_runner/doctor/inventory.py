@@ -1,0 +1,137 @@
+"""What a deployment has to consist of: its settings, and what its documents ask for.
+
+The names are those that infra/terraform gives; tests/infra/test_agreement.py compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from etl_runner.doctor.permissions import Accounts
+from etl_runner.doctor.things import Ref, Thing
+from etl_runner.settings import Settings
+
+FUNCTIONS = ("trigger", "plan", "finalize")
+"""Functions that the workflow calls; nobody outside of the project reaches them."""
+INTERNAL = "ALLOW_INTERNAL_ONLY"
+_OWN_SECRET = re.compile(r"(?:projects/([^/]+)/secrets/)?([A-Za-z0-9_-]+)(?:/versions/[A-Za-z0-9_-]+)?")
+
+
+def inventory(
+    settings: Settings,
+    accounts: Accounts,
+    documents: Mapping[str, Any],
+    schedules: Mapping[str, Mapping[str, Any]],
+) -> list[Thing]:
+    """Every thing, those first that others need.
+
+    Args:
+        documents: name to content of sources and connections in the config bucket.
+        schedules: source id to its entry of schedules.yaml.
+    """
+    project = f"projects/{settings.project}"
+    region = f"{project}/locations/{settings.location}"
+    prefix = accounts.prefix
+    workflow = f"{region}/workflows/{settings.workflow}"
+    environment = {f"env {name}": value for name, value in _environment(settings).items()}
+    things = [
+        Thing("project", "", project),
+        *(Thing("bucket", name, bucket, _bucket(settings)) for name, bucket in _buckets(settings).items()),
+        Thing(
+            "dataset",
+            "",
+            f"{project}/datasets/{settings.dataset}",
+            {"location": settings.bigquery_location.upper()},
+        ),
+        Thing("repository", "", f"{region}/repositories/{prefix}"),
+        *(_messages(settings, project)),
+        *(
+            Thing("secret", name, f"{project}/secrets/{name}", {"has a value": "yes"})
+            for name in secret_names(documents, settings.project)
+        ),
+    ]
+    for name in FUNCTIONS:
+        account = {"account": accounts.address(name)}
+        facts = {"state": "ACTIVE", "ingress": INTERNAL, **account, **environment}
+        things.append(Thing("function", name, f"{region}/functions/{prefix}-{name}", facts))
+    job = {"account": accounts.address("runner"), **environment}
+    things.append(Thing("job", "", f"{region}/jobs/{settings.job}", job))
+    urls = {f"env {name.upper()}_URL": Ref("function", name, "url") for name in FUNCTIONS}
+    calls: dict[str, str | Ref] = {"state": "ACTIVE", "account": accounts.address("workflow"), **urls}
+    calls["env JOB_NAME"] = settings.job
+    things.append(Thing("workflow", "", workflow, calls))
+    for source_id, entry in sorted(schedules.items()):
+        facts = {
+            "target": f"https://workflowexecutions.googleapis.com/v1/{workflow}/executions",
+            "account": accounts.address("scheduler"),
+            "cron": str(entry.get("cron", "")),
+            "time zone": str(entry.get("time_zone", "Etc/UTC")),
+            "state": "PAUSED" if entry.get("paused") else "ENABLED",
+        }
+        things.append(Thing("schedule", source_id, f"{region}/jobs/{prefix}-{source_id}", facts))
+    return things
+
+
+def secret_names(documents: Mapping[str, Any], project: str) -> list[str]:
+    """The secrets of this project that documents refer to, by their short names."""
+    found = set()
+    for reference in _references(list(documents.values())):
+        match = _OWN_SECRET.fullmatch(reference)
+        if match is not None and match[1] in (None, project):
+            found.add(match[2])
+    return sorted(found)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        reference = value.get("secret_manager")
+        if isinstance(reference, str):
+            yield reference
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+def _buckets(settings: Settings) -> dict[str, str]:
+    state = settings.state_bucket
+    # Where the archives of the functions lie; named like its neighbours.
+    code = {"code": state.removesuffix("-state") + "-code"} if state.endswith("-state") else {}
+    return {"config": settings.config_bucket, "state": state, "staging": settings.staging_bucket, **code}
+
+
+def _bucket(settings: Settings) -> dict[str, str]:
+    location = settings.bigquery_location.upper()
+    return {"location": location, "uniform access": "yes", "public access": "enforced"}
+
+
+def _messages(settings: Settings, project: str) -> Iterator[Thing]:
+    if settings.events_topic is None:
+        return
+    topics = {"events": settings.events_topic, "dead": f"{settings.events_topic}-dead"}
+    for name, topic in topics.items():
+        yield Thing("topic", name, f"{project}/topics/{topic}")
+    facts = {
+        "topic": f"{project}/topics/{topics['events']}",
+        "dead letters": f"{project}/topics/{topics['dead']}",
+    }
+    yield Thing("subscription", "events", f"{project}/subscriptions/{topics['events']}", facts)
+    facts = {"topic": f"{project}/topics/{topics['dead']}"}
+    yield Thing("subscription", "dead", f"{project}/subscriptions/{topics['dead']}", facts)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        "ETL_PROJECT": settings.project,
+        "ETL_LOCATION": settings.location,
+        "ETL_BIGQUERY_LOCATION": settings.bigquery_location,
+        "ETL_DATASET": settings.dataset,
+        "ETL_CONFIG_BUCKET": settings.config_bucket,
+        "ETL_STATE_BUCKET": settings.state_bucket,
+        "ETL_STAGING_BUCKET": settings.staging_bucket,
+        "ETL_WORKFLOW": settings.workflow,
+        "ETL_JOB": settings.job,
+    }

@@ -1,0 +1,83 @@
+"""The table of permissions, ``permissions.yaml``: Terraform grants it, docs/permissions.md shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
+
+from etl_runner.doctor.things import Binding, Grant, Thing
+
+AGENTS = {
+    "pubsub-agent": "service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com",
+    "storage-agent": "service-{number}@gs-project-accounts.iam.gserviceaccount.com",
+}
+"""Google's own accounts in the table, as https://cloud.google.com/iam/docs/service-agents names them."""
+CONDITIONAL = "build-sources"
+"""The target that is granted on the project, bound to names of buckets by a condition."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table."""
+
+    who: str
+    role: str
+    kind: str
+    name: str
+    why: str
+
+
+def lines() -> list[Line]:
+    """The table."""
+    text = (files("etl_runner.doctor") / "permissions.yaml").read_text(encoding="utf-8")
+    found = []
+    for grant in yaml.safe_load(text)["grants"]:
+        kind, _, name = grant["target"].partition(":")
+        found.append(Line(grant["who"], grant["role"], kind, name, grant["why"]))
+    return found
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The names of a deployment's accounts and roles."""
+
+    project: str
+    number: str
+    prefix: str
+
+    def member(self, who: str) -> str:
+        """``serviceAccount:<address>`` of a part or of one of Google's agents."""
+        if who in AGENTS:
+            return "serviceAccount:" + AGENTS[who].format(number=self.number)
+        return f"serviceAccount:{self.address(who)}"
+
+    def address(self, part: str) -> str:
+        """The address of a part's account."""
+        return f"{self.prefix}-{part}@{self.project}.iam.gserviceaccount.com"
+
+    def role(self, role: str) -> str:
+        """A role's name in a policy."""
+        if not role.startswith("custom:"):
+            return role
+        own = f"{self.prefix.replace('-', '_')}_{role.removeprefix('custom:')}"
+        return f"projects/{self.project}/roles/{own}"
+
+
+def grants(things: Iterable[Thing], accounts: Accounts) -> list[Grant]:
+    """The table for these things: a line about ``secret`` is one grant for each of them."""
+    known = list(things)
+    found = []
+    for line in lines():
+        kind = "project" if line.kind == CONDITIONAL else line.kind
+        binding = Binding(
+            accounts.role(line.role), accounts.member(line.who), conditional=line.kind == CONDITIONAL
+        )
+        found += [
+            Grant(line.who, binding, thing, line.why)
+            for thing in known
+            if thing.kind == kind and line.name in ("", thing.name)
+        ]
+    return found
