@@ -6,6 +6,7 @@
     ├── RetryableError      503  a later attempt can succeed: ask again
     ├── PermanentError      422  repeating will not help: a person or a change is needed
     │   ├── FileError            one file cannot be loaded: .uri and .version say which
+    │   │   └── UnplannedColumns     it has columns that the plan does not know
     │   ├── JobRefused           BigQuery refused a job and did not create it
     │   └── CorruptStateError    a state object says something that it never should
     ├── ConfigError         400  a document is wrong: all of its problems, at once
@@ -60,6 +61,14 @@ class FileError(PermanentError):
         super().__init__(message)
         self.uri = uri
         self.version = version
+
+
+class UnplannedColumns(FileError):  # noqa: N818 - the next plan knows them, so nothing is broken
+    """A file turned out to have ``columns`` that were in no sample; the next plan looks at it closely."""
+
+    def __init__(self, message: str, uri: str, version: str, columns: tuple[str, ...]) -> None:
+        super().__init__(message, uri, version)
+        self.columns = columns
 
 
 class CorruptStateError(PermanentError):

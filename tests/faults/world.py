@@ -30,6 +30,7 @@ from etl_runner.execution.collect import collect_verified
 from etl_runner.execution.manifest import Manifest, Shard, manifest_name, rejects_name, shard_name
 from etl_runner.planning.plan import Destination, Plan, PlanHeader, PlannedColumn, Window, WorkUnit
 from etl_runner.planning.write_plan import PlanWriter
+from etl_runner.state.ledger import Ledger
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.records import CommitRecords
@@ -135,7 +136,7 @@ class BigQueryWorld:
         return 1
 
     def _load_rejects(self, destination: str, job: dict[str, Any]) -> int:
-        assert destination == f"{TABLE}__rejects"
+        assert destination.endswith("__rejects")
         assert destination in self.tables
         lines = []
         for uri in job["sourceUris"]:
@@ -311,7 +312,9 @@ class Process:
         receipts = Receipts(state, SOURCE)
         closer = Closer(self.store, receipts, events, world.clock)
         records = CommitRecords(state, SOURCE)
-        self.finalizer = Finalizer(self.store, records, self.staging, bigquery, closer, collect_verified)
+        self.finalizer = Finalizer(
+            self.store, records, self.staging, bigquery, closer, collect_verified, Ledger(state, SOURCE)
+        )
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
         planner: Any = self
         no_document: Any = None

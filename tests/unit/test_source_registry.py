@@ -7,7 +7,7 @@ import pytest
 from etl_runner.config.parse import parse_source
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.config.secrets import EnvFileResolver
-from etl_runner.errors import PermanentError
+from etl_runner.sources.files.source import FilesSource
 from etl_runner.sources.postgres.source import PostgresSource
 from etl_runner.sources.registry import build_source
 
@@ -33,8 +33,13 @@ def test_a_postgresql_document_gives_a_postgresql_source() -> None:
     assert isinstance(source, PostgresSource)
 
 
-def test_a_type_that_cannot_be_read_is_refused_by_name() -> None:
-    with pytest.raises(PermanentError, match="source orders: source_type gcs cannot be read"):
-        build_source(
-            resolved("gcs", {"bucket": "my-bucket", "use_runner_account": True}), EnvFileResolver({})
-        )
+@pytest.mark.parametrize(
+    ("source_type", "connection"),
+    [
+        ("gcs", {"bucket": "my-bucket", "use_runner_account": True}),
+        ("s3", {"bucket": "my-bucket", "anonymous": True}),
+        ("azure", {"bucket": "my-bucket", "account_name": "a", "anonymous": True}),
+    ],
+)
+def test_a_document_of_files_gives_a_source_of_files(source_type: str, connection: dict[str, object]) -> None:
+    assert isinstance(build_source(resolved(source_type, connection), EnvFileResolver({})), FilesSource)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
+from etl_runner.commit.files import ledger_entries, unplanned_columns
 from etl_runner.commit.jobs import BigQueryJobs
 from etl_runner.commit.prepare import (
     base_receipt,
@@ -24,6 +26,7 @@ from etl_runner.errors import PermanentError
 from etl_runner.execution.manifest import Manifest
 from etl_runner.planning.plan import Plan, run_prefix
 from etl_runner.state.document import Slot, State
+from etl_runner.state.ledger import Ledger
 from etl_runner.state.objects import ObjectStore
 from etl_runner.state.records import CommitRecords
 from etl_runner.state.store import StateStore
@@ -47,6 +50,7 @@ class Finalizer:
         jobs: BigQueryJobs,
         closer: Closer,
         collect_manifests: CollectManifests,
+        ledger: Ledger,
     ) -> None:
         self._store = store
         self._records = records
@@ -54,6 +58,7 @@ class Finalizer:
         self._jobs = jobs
         self._closer = closer
         self._collect_manifests = collect_manifests
+        self._ledger = ledger
         self._roll_forward = RollForward(store, records, jobs, closer)
 
     def finalize(self, key: RunKey, failure: Failure | None = None) -> Done | Pending:
@@ -74,6 +79,7 @@ class Finalizer:
         result = self._roll_forward.roll_forward(key)
         if isinstance(result, Done) and result.outcome == "ok":
             self._clean_up(key, result)
+            self._ledger.compact(self._store)
         return result
 
     def _leave_extracting(
@@ -82,7 +88,7 @@ class Finalizer:
         """Close the run, or write its record and claim the commit. None: it is committing now, by this
         call or by a copy of it."""
         plan = self._read_plan(key)
-        receipt = base_receipt(plan.header, state) if plan is not None else {}
+        receipt = self._failed_receipt(plan, state)
         if failure is not None:
             return self._closer.close_failed(key, receipt, self._reason(plan, failure), slot)
         if plan is None:
@@ -90,17 +96,34 @@ class Finalizer:
         try:
             manifests = self._collect_manifests(self._staging, plan)
             check_manifests(plan.header, manifests)
+            segment = self._write_segment(plan, manifests)
             record = None
             if sum(manifest.rows for manifest in manifests) == 0 and self._is_nothing(plan):
                 if not any(manifest.rejects for manifest in manifests):
-                    return self._commit_nothing(key, plan, state, manifests)
-                record = rejected_record(plan, state, manifests, self._staging)
-            record = record or commit_record(plan, state, manifests, self._staging, self._closer.clock())
+                    return self._commit_nothing(key, plan, state, manifests, segment)
+                record = rejected_record(plan, state, manifests, self._staging, segment)
+            now = self._closer.clock()
+            record = record or commit_record(plan, state, manifests, self._staging, now, segment)
         except PermanentError as error:
             return self._closer.close_failed(key, receipt, str(error), slot)
         self._records.write(record)
         claim_commit(self._store, key)
         return None
+
+    def _write_segment(self, plan: Plan, manifests: Sequence[Manifest]) -> str | None:
+        """Write what the commit adds to the ledger; it counts once the state lists it."""
+        if plan.header.window.kind != "files":
+            return None
+        entries = ledger_entries(plan, manifests)
+        return self._ledger.write(plan.header.run_id, plan.header.epoch, entries) if entries else None
+
+    def _failed_receipt(self, plan: Plan | None, state: State) -> dict[str, Any]:
+        if plan is None:
+            return {}
+        receipt = base_receipt(plan.header, state)
+        if plan.header.window.kind == "files":
+            receipt["unplanned"] = unplanned_columns(self._staging, plan.header, state)
+        return receipt
 
     def _is_nothing(self, plan: Plan) -> bool:
         """Whether an extract without rows needs no job: a missing table is created, one is not emptied.
@@ -117,20 +140,25 @@ class Finalizer:
                 f"the source is empty, so {destination.path} would be emptied; it was left as it is. "
                 "Set allow_empty: true if that is meant"
             )
-        if not destination.exists:
+        if not destination.exists and destination.schema:
             self._jobs.create_table(table_resource(destination))
         return True
 
     def _commit_nothing(
-        self, key: RunKey, plan: Plan, state: State, manifests: Sequence[Manifest]
+        self,
+        key: RunKey,
+        plan: Plan,
+        state: State,
+        manifests: Sequence[Manifest],
+        segment: str | None,
     ) -> Done | None:
         """No rows and no rejects: only the watermark moves, without a table operation."""
         return self._closer.advance(
             key,
-            extracted_receipt(plan.header, state, manifests),
+            extracted_receipt(plan.header, state, manifests, segment),
             phase="extracting",
             watermark=plan.header.next_watermark,
-            ledger_segment=None,
+            ledger_segment=segment,
         )
 
     def _read_plan(self, key: RunKey) -> Plan | None:

@@ -40,9 +40,13 @@ def base_receipt(header: PlanHeader, state: State) -> dict[str, Any]:
     }
 
 
-def extracted_receipt(header: PlanHeader, state: State, manifests: Sequence[Manifest]) -> dict[str, Any]:
+def extracted_receipt(
+    header: PlanHeader, state: State, manifests: Sequence[Manifest], ledger_segment: str | None = None
+) -> dict[str, Any]:
     """The receipt of a run whose manifests are all there and whose commit will succeed."""
+    files = {"files": header.window.detail, "ledger_segment": ledger_segment}
     return {
+        **(files if header.window.kind == "files" else {}),
         **base_receipt(header, state),
         "rows_read": sum(manifest.read for manifest in manifests),
         "rejects": sum(manifest.rejects for manifest in manifests),
@@ -75,9 +79,15 @@ def check_manifests(header: PlanHeader, manifests: Sequence[Manifest]) -> None:
 
 
 def commit_record(
-    plan: Plan, state: State, manifests: Sequence[Manifest], staging: ObjectStore, now: datetime
+    plan: Plan,
+    state: State,
+    manifests: Sequence[Manifest],
+    staging: ObjectStore,
+    now: datetime,
+    ledger_segment: str | None = None,
 ) -> CommitRecord:
-    """What the commit of these manifests will do. Shards are named one by one, never by a wildcard."""
+    """What the commit of these manifests will do. Shards are named one by one, never by a wildcard.
+    ``ledger_segment`` is written already."""
     header = plan.header
     rows = sum(manifest.rows for manifest in manifests)
     uris = sorted(staging.uri(shard.name) for manifest in manifests for shard in manifest.shards)
@@ -90,15 +100,19 @@ def commit_record(
         rows=rows,
         steps=steps,
         watermark=header.next_watermark,
-        ledger_segment=None,
-        receipt=extracted_receipt(header, state, manifests),
+        ledger_segment=ledger_segment,
+        receipt=extracted_receipt(header, state, manifests, ledger_segment),
         drop_tables=drop,
         rejects=_rejects(header, manifests, staging),
     )
 
 
 def rejected_record(
-    plan: Plan, state: State, manifests: Sequence[Manifest], staging: ObjectStore
+    plan: Plan,
+    state: State,
+    manifests: Sequence[Manifest],
+    staging: ObjectStore,
+    ledger_segment: str | None = None,
 ) -> CommitRecord:
     """The record of a run whose every row was rejected: no job but that of the rejects."""
     header = plan.header
@@ -110,8 +124,8 @@ def rejected_record(
         rows=0,
         steps=(),
         watermark=header.next_watermark,
-        ledger_segment=None,
-        receipt=extracted_receipt(header, state, manifests),
+        ledger_segment=ledger_segment,
+        receipt=extracted_receipt(header, state, manifests, ledger_segment),
         rejects=_rejects(header, manifests, staging),
     )
 

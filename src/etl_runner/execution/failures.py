@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from etl_runner import jsontypes
-from etl_runner.errors import EtlError, FileError, ObjectExists, RetryableError
+from etl_runner.errors import EtlError, FileError, ObjectExists, RetryableError, UnplannedColumns
 from etl_runner.planning.plan import PlanHeader, run_prefix
 from etl_runner.state.objects import ObjectStore
 
@@ -31,6 +32,8 @@ class Failure:
     final: bool
     uri: str | None = None
     version: str | None = None
+    columns: Sequence[str] = ()
+    """Columns of that file which the plan does not know."""
 
     @classmethod
     def of(cls, unit: str, error: Exception) -> Failure:
@@ -46,6 +49,7 @@ class Failure:
             final=meant and not isinstance(error, RetryableError),
             uri=file.uri if file else None,
             version=file.version if file else None,
+            columns=error.columns if isinstance(error, UnplannedColumns) else (),
         )
 
 

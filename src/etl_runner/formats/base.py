@@ -8,7 +8,7 @@ destination's types, so that a value that does not fit is rejected there, with i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
@@ -53,6 +53,18 @@ class FormatOptions:
     """What a planned column that a CSV or Parquet file lacks means: an error that names it, or NULLs."""
     block_bytes: int = BLOCK_BYTES
     max_record_bytes: int = MAX_RECORD_BYTES
+    known: frozenset[str] | None = None
+    """Names of columns or keys that the plan knows, whether or not it loads them; None: all."""
+    on_unplanned: Callable[[tuple[str, ...]], None] | None = None
+    """Called with names that ``known`` lacks when they turn up while reading; may raise."""
+
+    def notice(self, names: Iterable[str]) -> None:
+        """Report the names that the plan does not know, if there are any."""
+        if self.known is None or self.on_unplanned is None:
+            return
+        unknown = tuple(name for name in names if name not in self.known)
+        if unknown:
+            self.on_unplanned(unknown)
 
     @classmethod
     def of(cls, config: FileFormatOptions) -> FormatOptions:

@@ -81,6 +81,7 @@ class Csv:
     ) -> Iterator[Block]:
         """See :class:`~etl_runner.formats.base.Format`. All columns are strings."""
         reading = _Reading(opened, options, part)
+        options.notice(reading.names)
         if reading.names or not reading.empty:
             yield from reading.blocks(columns)
 

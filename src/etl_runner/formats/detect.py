@@ -245,6 +245,8 @@ class Detected:
     notes: tuple[str, ...]
     complete: bool
     """All files were looked at to their ends: no later value can surprise."""
+    differing: bool = False
+    """Some files lack columns that others have."""
 
 
 def merge(samples: Sequence[Sample]) -> Detected:
@@ -254,6 +256,7 @@ def merge(samples: Sequence[Sample]) -> Detected:
         for name, seen in sample.seen.items():
             together[name] = together[name] + seen if name in together else seen
     columns, conflicts, notes = [], [], [note for sample in samples for note in sample.notes]
+    differing = False
     for name, seen in together.items():
         chosen, note = natural(name, seen)
         columns.append(SourceColumn(name, _type_text(seen), chosen, note=note))
@@ -268,8 +271,10 @@ def merge(samples: Sequence[Sample]) -> Detected:
         # A file without any row or column says nothing about what files lack.
         lacking = [sample.file for sample in samples if sample.seen and name not in sample.seen]
         if lacking:
+            differing = True
             notes.append(f"column {name!r} is not in {_files(lacking)}")
-    return Detected(tuple(columns), tuple(conflicts), tuple(notes), all(s.complete for s in samples))
+    complete = all(sample.complete for sample in samples)
+    return Detected(tuple(columns), tuple(conflicts), tuple(notes), complete, differing)
 
 
 def _wider(types: Iterable[str]) -> set[str]:

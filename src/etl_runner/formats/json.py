@@ -53,7 +53,7 @@ class Json:
         """
         if part is not None:
             raise wrong(opened.name, "is a JSON document and cannot be read in parts")
-        rows = JsonRows(opened.name, columns)
+        rows = JsonRows(opened.name, columns, options)
         held: list[Element] = []
         size = 0
         for element in elements(opened.name, utf8_bytes(opened, options), options.max_record_bytes):

@@ -21,7 +21,7 @@ import pyarrow.json as pajson
 
 from etl_runner.convert.fields import BqField
 from etl_runner.formats import json_values
-from etl_runner.formats.base import BadRow, Block, bounded
+from etl_runner.formats.base import BadRow, Block, FormatOptions, bounded
 from etl_runner.formats.blocks import is_utf8_text
 from etl_runner.formats.detect import Kind, Seen, number_seen
 from etl_runner.planning.plan import PlannedColumn
@@ -63,8 +63,12 @@ class JsonBlock:
 class JsonRows:
     """Turns blocks of one file into tables; counts the rows."""
 
-    def __init__(self, file: str, columns: Sequence[PlannedColumn], from_byte: int = 0) -> None:
+    def __init__(
+        self, file: str, columns: Sequence[PlannedColumn], options: FormatOptions, from_byte: int = 0
+    ) -> None:
         self._file = file
+        self._options = options
+        self._watching = options.known is not None
         self._columns = tuple(columns)
         self._from = from_byte
         self._row = 0
@@ -108,17 +112,17 @@ class JsonRows:
             return None
         if self._decimals and _has_odd_number(data):
             return None
-        try:
-            table = pajson.read_json(
-                pa.BufferReader(data),
-                read_options=pajson.ReadOptions(use_threads=False, block_size=len(data) + 1),
-                parse_options=pajson.ParseOptions(
-                    explicit_schema=self._schema,
-                    # A field that a planned STRUCT lacks must show: what is ignored, nobody sees.
-                    unexpected_field_behavior="infer" if self._structs else "ignore",
-                ),
-            )
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        # A field that a planned STRUCT lacks, or a key that no plan knows, must show: what is ignored,
+        # nobody sees.
+        table = self._parse(data, "infer" if self._structs or self._watching else "ignore")
+        if table is None and self._watching and not self._structs:
+            # Values of keys that are not planned may be of many types, which does not matter.
+            table = self._parse(data, "ignore")
+            if table is not None:
+                self._notice(key for line in data.split(b"\n") for key in self._keys(line))
+        elif table is not None:
+            self._notice(table.schema.names)
+        if table is None:
             return None
         assert self._schema is not None  # noqa: S101 - the caller asks first
         table = table.select(self._schema.names)
@@ -128,6 +132,30 @@ class JsonRows:
             return None
         return table.rename_columns(self._titles)
 
+    def _parse(self, data: bytes, unexpected: str) -> pa.Table | None:
+        try:
+            return pajson.read_json(
+                pa.BufferReader(data),
+                read_options=pajson.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                parse_options=pajson.ParseOptions(
+                    explicit_schema=self._schema, unexpected_field_behavior=unexpected
+                ),
+            )
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+            return None
+
+    def _keys(self, line: bytes) -> Iterable[str]:
+        if not line.strip():
+            return ()
+        try:
+            return _object(line, self._parser)
+        except json_values.BadJson:
+            return ()
+
+    def _notice(self, names: Iterable[str]) -> None:
+        if self._watching:
+            self._options.notice(dict.fromkeys(names))
+
     def _one_by_one(self, block: JsonBlock) -> tuple[pa.Table, list[BadRow]]:
         values: list[list[Any]] = [[] for _ in self._columns]
         bad: list[BadRow] = []
@@ -136,6 +164,7 @@ class JsonRows:
             at_fault = ""
             try:
                 row = _object(record, self._parser)
+                self._notice(row)
                 odd = self._parser.odd
                 if isinstance(row, json_values.Repeating) and row.keys_twice & self._sources:
                     json_values.refuse_odd(row)

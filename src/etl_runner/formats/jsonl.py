@@ -36,7 +36,7 @@ class JsonLines:
     ) -> Iterator[Block]:
         """See :class:`~etl_runner.formats.base.Format`. A key that an object lacks is NULL; keys that are
         not planned are left out at the top, and refused within a STRUCT."""
-        rows = JsonRows(opened.name, columns, 0 if part is None else part.start)
+        rows = JsonRows(opened.name, columns, options, 0 if part is None else part.start)
         for block in text_blocks(opened.name, utf8_bytes(opened, options, part), options, cut_at_feed):
             yield from rows.tables(JsonBlock(block.data, partial(_lines, block)))
 

@@ -75,6 +75,7 @@ class Parquet:
         in it; the stream is the whole file all the same."""
         file = _open(opened)
         names = unique_names(file.schema_arrow.names)
+        options.notice(names)
         where = places(opened.name, names, columns, options)
         all_names = file.schema_arrow.names
         wanted = [all_names[place] for place in where if place is not None]
@@ -226,3 +227,13 @@ def _positions(all_names: Sequence[str], names: Sequence[str]) -> dict[int, int]
         return {position: position for position in range(len(names))}
     read = {name: position for position, name in enumerate(names)}
     return {position: read[name] for position, name in enumerate(all_names) if name in read}
+
+
+def group_starts(opened: Opened) -> list[int]:
+    """The first byte of each row group, ascending; parts that are cut there are whole groups.
+
+    Raises:
+        PermanentError: the footer cannot be read.
+    """
+    meta = _open(opened).metadata
+    return sorted(_first_byte(meta.row_group(group)) for group in range(meta.num_row_groups))

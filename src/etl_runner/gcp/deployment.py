@@ -112,7 +112,7 @@ class Deployment:
         """The source type's own code for a document."""
         from etl_runner.sources.registry import build_source
 
-        return build_source(resolved, self.secrets)
+        return build_source(resolved, self.secrets, storage_endpoint=self.settings.storage_endpoint)
 
     def closer(self, source_id: str) -> Closer:
         """The closing steps."""
@@ -133,6 +133,7 @@ class Deployment:
             CountedJobs(self.jobs, TableOperations(self.state, utc_now).note),
             self.closer(source_id),
             collect_verified,
+            Ledger(self.state, source_id),
         )
 
     def opener(self, source_id: str) -> Opener:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from etl_runner.config.sources import SourceDocument
+from etl_runner.config.types import FILE_TYPES
 from etl_runner.convert.fields import BqField, Mode
 from etl_runner.convert.names import destination_names
 from etl_runner.errors import ConfigError, PermanentError, Problem
@@ -22,7 +23,9 @@ from etl_runner.sources.base import Description, SourceColumn
 METADATA_FIELDS = {
     "_etl_run_id": BqField("_etl_run_id", "STRING", description="The run that loaded the row"),
     "_etl_loaded_at": BqField("_etl_loaded_at", "TIMESTAMP", description="When that run was planned"),
+    "_etl_source_file": BqField("_etl_source_file", "STRING", description="The file that the row is from"),
 }
+_OF_FILES = "_etl_source_file"
 # https://cloud.google.com/bigquery/docs/clustered-tables#cluster_column_types
 _CLUSTERABLE = frozenset(
     {"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"}
@@ -181,6 +184,8 @@ def _metadata(
         return ()
     wanted = []
     for name, field in METADATA_FIELDS.items():
+        if name == _OF_FILES and getattr(document, "source_type", None) not in FILE_TYPES:
+            continue
         if name in existing:
             wanted.append(name)
         elif destination.exists and document.schema_drift != "evolve":

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
 from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, Problem
-from etl_runner.planning.destination import Tables, find_destination, match_columns
+from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_engine
 from etl_runner.planning.plan import Disposition, Plan, PlanHeader
 from etl_runner.settings import Settings
@@ -67,12 +68,16 @@ class Planner:
         now = self._clock()
         source = self._open_source(resolved)
         if isinstance(source, FilesOfWindow):
-            source = source.within(Scope(lambda: self._known_files(key.source_id, state), files))
+            known = partial(self._known_files, key.source_id, state)
+            source = source.within(Scope(known, files, _unplanned(state)))
         destination = find_destination(
             document, settings.project, settings.dataset, settings.bigquery_location, self._tables
         )
         description = source.describe()
-        matched = match_columns(document, description, destination, source.expression)
+        if description.nothing:
+            matched = Matched((), destination, (), ())
+        else:
+            matched = match_columns(document, description, destination, source.expression)
         for column in matched.columns:
             staging_field(column.destination)  # refuses what no query puts back, before anything is read
         unit_rows = document.unit_rows or settings.unit_rows
@@ -135,6 +140,12 @@ class Planner:
         return Plan(header, extract.units)
 
 
+def _unplanned(state: State) -> Mapping[str, str]:
+    """Columns that the run before met and did not know, each with the URI of a file that has it."""
+    last = state.last
+    return {} if last is None or last.outcome == "ok" else last.receipt.get("unplanned") or {}
+
+
 def _refuse_unbuilt(json_numbers: str) -> None:
     problems = []
     if json_numbers == "string":
@@ -145,6 +156,9 @@ def _refuse_unbuilt(json_numbers: str) -> None:
 
 
 def _snapshot_notes(load_type: str, extract: Extract) -> tuple[str, ...]:
-    if load_type != "catalog" or extract.snapshot_possible or not extract.units:
+    # The plan names the version of each file, whenever it is read.
+    if load_type != "catalog" or extract.snapshot_possible or extract.window.kind == "files":
+        return ()
+    if not extract.units:
         return ()
     return ("units are read one after the other, not in one snapshot: rows that change meanwhile may differ",)

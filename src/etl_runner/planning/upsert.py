@@ -46,7 +46,8 @@ def merge_of(
         ConfigError: a key is not loaded or cannot be one, or the cursor is not loaded or loses its order.
     """
     problems = list(_key_problems(document, loaded))
-    cursor = getattr(document, "cursor_column", None)
+    # Files have no cursor; their column of time still tells which version of a row is the newer one.
+    cursor = getattr(document, "cursor_column", document.timestamp_column)
     if cursor is not None:
         problems += _cursor_problems(document, cursor, loaded, natural)
     if problems:

@@ -51,7 +51,7 @@ class Description:
     primary_key: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     nothing: bool = False
-    """The window is empty, and with it nothing shows which columns there are."""
+    """No row is there, so no column needs a place; ``columns`` are those that a header shows, if any."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Scope:
     known: Known = set
     files: tuple[FileVersion, ...] | None = None
     """None: what the bucket has. Given (a run for events): exactly these, minus what is known."""
-    suspects: tuple[str, ...] = ()
-    """URIs of files that surprised an earlier run: they are looked at to their ends."""
+    unplanned: Mapping[str, str] = field(default_factory=dict)
+    """Columns that surprised the run before, and the URI of the file that each was found in."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ loads nothing of the others.
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from etl_runner.config.connections import MySqlConnection, PostgresConnection
+from etl_runner.config.connections import BucketConnection, MySqlConnection, PostgresConnection
 from etl_runner.config.database import DatabaseSource
+from etl_runner.config.files import FileSource
 from etl_runner.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from etl_runner.sources.base import Source
 
 
-def build_source(resolved: ResolvedSource, secrets: SecretResolver) -> Source:
-    """The source of a document; nothing is opened yet.
+def build_source(
+    resolved: ResolvedSource, secrets: SecretResolver, *, storage_endpoint: str | None = None
+) -> Source:
+    """The source of a document; nothing is opened yet. ``storage_endpoint`` is the deployment's Cloud Storage
+    endpoint, None for Google's own.
 
     Raises:
         PermanentError: its type cannot be read by this version.
@@ -33,6 +38,13 @@ def build_source(resolved: ResolvedSource, secrets: SecretResolver) -> Source:
         from etl_runner.sources.mysql.source import MySqlSource
 
         return MySqlSource(document, connection, secrets, source_id=resolved.source_id)
+    if isinstance(document, FileSource) and isinstance(connection, BucketConnection):
+        from etl_runner.sources.files.source import FilesSource
+        from etl_runner.sources.files.stores import open_store
+
+        # One store for all that a source does: its clients keep their connections.
+        store = cache(partial(open_store, connection, secrets, storage_endpoint=storage_endpoint))
+        return FilesSource(document, connection, store, source_id=resolved.source_id)
     raise PermanentError(
         f"source {resolved.source_id}: source_type {document.source_type} cannot be read by this version"
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from etl_runner.errors import CorruptStateError, ObjectExists
@@ -23,6 +23,7 @@ from etl_runner.state.store import StateStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_PARQUET = "application/vnd.apache.parquet"
 COMPACT_FROM = 50
 """Segments from which on it pays to make one of them."""
 
@@ -30,7 +31,8 @@ COMPACT_FROM = 50
 @dataclass(frozen=True)
 class LedgerEntry:
     """One committed file. ``version`` is its generation or etag; ``size`` in bytes; ``modified`` RFC 3339;
-    ``outcome`` ``loaded`` or ``ignored``; ``run_id`` the run that committed it."""
+    ``rows`` those that were loaded; ``outcome`` ``loaded`` or ``ignored``; ``run_id`` the run that committed
+    it; ``rejects`` rows that were not."""
 
     uri: str
     version: str
@@ -39,6 +41,12 @@ class LedgerEntry:
     rows: int
     outcome: str
     run_id: str
+    rejects: int = 0
+
+    @property
+    def name(self) -> str:
+        """The object's name within its bucket."""
+        return self.uri.partition("://")[2].partition("/")[2]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,7 +71,7 @@ class Ledger:
         of the same run's segment the first one's stands (they write the same)."""
         name = segment_name(self._source_id, run_id, epoch)
         with contextlib.suppress(ObjectExists):
-            self._objects.create(name, _to_parquet(entries), "application/vnd.apache.parquet")
+            self._objects.create(name, _to_parquet(entries), _PARQUET)
         return name
 
     def read(self, state: State) -> Iterator[LedgerEntry]:
@@ -81,7 +89,7 @@ class Ledger:
         Raises:
             CorruptStateError: it is gone or cannot be read.
         """
-        yield from (LedgerEntry(**row) for row in self._segment(name).to_pylist())
+        yield from _entries(self._segment(name))
 
     def known(self, state: State) -> set[tuple[str, str]]:
         """The keys of all committed files: about 200 bytes of memory a file."""
@@ -94,7 +102,8 @@ class Ledger:
         return keys
 
     def compact(self, store: StateStore) -> bool:
-        """Make one segment of all, if there are many and no run holds the slot. Whether it was done.
+        """Make one segment of all, if there are many and no run holds the slot. Whether it was done. Of a
+        file that was loaded again (a catalog's) the latest entry stays.
 
         The new segment is written first, then takes the others' place in one compare-and-swap; killed in
         between, it is an object that nobody lists.
@@ -105,7 +114,8 @@ class Ledger:
         name = f"sources/{self._source_id}/ledger/{before.epoch}-compacted.parquet"
         # An earlier attempt may have written it: the epoch names exactly which segments they were.
         with contextlib.suppress(ObjectExists):
-            self._objects.create(name, _to_parquet(self.read(before)), "application/vnd.apache.parquet")
+            whole = _latest([self._segment(segment) for segment in before.ledger])
+            self._objects.create(name, _table_bytes(whole), _PARQUET)
 
         def decide(state: State) -> State | None:
             if state.ledger != before.ledger:
@@ -121,20 +131,59 @@ class Ledger:
         if stored is None:
             raise CorruptStateError(f"ledger segment {self._objects.uri(name)} is gone: restore the object")
         try:
-            return pq.read_table(io.BytesIO(stored.data))
+            return _complete(pq.read_table(io.BytesIO(stored.data)))
         except (OSError, ValueError) as error:
             raise CorruptStateError(
                 f"ledger segment {self._objects.uri(name)} cannot be read: restore an earlier generation"
             ) from error
 
 
-def _to_parquet(entries: Iterable[LedgerEntry]) -> bytes:
+def _schema() -> pa.Schema:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     kinds: dict[str, Any] = {"int": pa.int64(), "str": pa.string()}
-    schema = pa.schema([(item.name, kinds[str(item.type)]) for item in fields(LedgerEntry)])
-    table = pa.Table.from_pylist([asdict(entry) for entry in entries], schema)
+    return pa.schema([(item.name, kinds[str(item.type)]) for item in fields(LedgerEntry)])
+
+
+def _complete(table: pa.Table) -> pa.Table:
+    """The table with the columns that segments of older releases lack, as their defaults."""
+    import pyarrow as pa
+
+    for place, item in enumerate(fields(LedgerEntry)):
+        if item.name not in table.schema.names and item.default is not MISSING:
+            table = table.add_column(
+                place, _schema().field(item.name), pa.repeat(pa.scalar(item.default), table.num_rows)
+            )
+    return table
+
+
+def _entries(table: pa.Table) -> Iterator[LedgerEntry]:
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from (LedgerEntry(**row) for row in batch.to_pylist())
+
+
+def _latest(tables: Sequence[pa.Table]) -> pa.Table:
+    """The tables' rows one after the other, of each file only the last."""
+    import pyarrow as pa
+
+    whole = pa.concat_tables(tables)
+    keys = ["uri", "version"]
+    others = [name for name in whole.schema.names if name not in keys]
+    # Without threads the rows of a group come in order.
+    grouped = whole.group_by(keys, use_threads=False).aggregate([(name, "last") for name in others])
+    columns = [grouped.column(name if name in keys else f"{name}_last") for name in whole.schema.names]
+    return pa.table(columns, schema=_schema())
+
+
+def _to_parquet(entries: Iterable[LedgerEntry]) -> bytes:
+    import pyarrow as pa
+
+    return _table_bytes(pa.Table.from_pylist([asdict(entry) for entry in entries], _schema()))
+
+
+def _table_bytes(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", store_schema=False)
     return buffer.getvalue()

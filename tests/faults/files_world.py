@@ -1,0 +1,211 @@
+"""A source of files on stores in memory: the real planner, reader, converter and commit, killed anywhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
+from etl_runner.commit.finalize import Finalizer
+from etl_runner.commit.open_run import Opened, Opener
+from etl_runner.config.connections import GcsConnection
+from etl_runner.config.files import FileSource
+from etl_runner.config.parse import parse_source
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.errors import EtlError, RetryableError
+from etl_runner.execution.collect import collect_verified
+from etl_runner.execution.task import TaskOptions, run_task
+from etl_runner.planning.planner import Planner
+from etl_runner.planning.write_plan import PlanWriter, plan_name
+from etl_runner.settings import Settings
+from etl_runner.sources.files.source import FilesSource
+from etl_runner.sources.files.store import FileVersion
+from etl_runner.state.ledger import Ledger, LedgerEntry
+from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.receipts import Receipts
+from etl_runner.state.records import CommitRecords
+from etl_runner.state.store import StateStore
+from tests.faults.world import BigQueryWorld, Cut, Events, Wire
+from tests.unit.files.memory import MemoryBucket
+
+SOURCE = "sales"
+TABLE = "p.d.sales"
+SETTINGS = Settings(
+    project="p",
+    location="EU",
+    bigquery_location="EU",
+    dataset="d",
+    config_bucket="config",
+    state_bucket="state",
+    staging_bucket="staging",
+    max_tasks=1,
+    task_slots=1,
+)
+
+
+class FilesBigQuery(BigQueryWorld):
+    """Keeps whole rows, and answers what the planner asks."""
+
+    def __init__(self, staging: MemoryObjectStore) -> None:
+        super().__init__(staging)
+        self.schemas: dict[str, Any] = {}
+
+    def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
+        if kind == "load" and destination is not None:
+            self.schemas[destination] = job["schema"]
+        return super()._run(kind, job, destination)
+
+    def _shard(self, uri: str) -> list[Any]:
+        stored = self.staging.read(uri.removeprefix("gs://staging/"))
+        assert stored is not None, f"{uri} is gone while its job runs"
+        return list(pq.read_table(io.BytesIO(stored.data)).to_pylist())
+
+    def get_table(self, path: str) -> dict[str, Any] | None:
+        return {"schema": self.schemas[path]} if path in self.schemas else None
+
+    def dataset_location(self, path: str) -> str | None:
+        return "EU"
+
+
+class FilesWorld:
+    """Everything that outlives a process."""
+
+    def __init__(self, **document: Any) -> None:
+        self.bucket = MemoryBucket()
+        self.state = MemoryObjectStore("state")
+        self.staging = MemoryObjectStore("staging")
+        self.bigquery = FilesBigQuery(self.staging)
+        self.document = {
+            "source_type": "gcs",
+            "connection_params": {"source_type": "gcs", "bucket": "inbox", "use_runner_account": True},
+            "dest_table_name": "sales",
+            "load_type": "transactional",
+            "file_pattern": "**/*.csv",
+            **document,
+        }
+        self.run_number = 0
+
+    def resolved(self) -> ResolvedSource:
+        """The source's document."""
+        return parse_source(self.document, name="sources/sales.yaml", source_id=SOURCE).resolve()
+
+    @property
+    def rows(self) -> list[Any]:
+        """The destination's rows."""
+        return list(self.bigquery.tables.get(TABLE, []))
+
+    def column(self, name: str) -> list[Any]:
+        """One column of the destination, in order."""
+        return sorted(row.get(name) for row in self.rows)
+
+    def ledger(self) -> list[LedgerEntry]:
+        """What the ledger says now."""
+        return list(Ledger(self.state, SOURCE).read(StateStore(self.state, SOURCE).read()))
+
+    def run(
+        self, run_id: str | None = None, files: tuple[FileVersion, ...] | None = None, cut: Cut | None = None
+    ) -> Done:
+        """A whole run in one process."""
+        self.run_number += 1
+        return FilesProcess(self, (cut or Cut()).around).run(run_id or f"r{self.run_number}", files)
+
+    def receipt(self, files: tuple[FileVersion, ...] | None = None) -> dict[str, Any]:
+        """The receipt of a run of now."""
+        done = self.run(files=files)
+        assert done.receipt is not None
+        return done.receipt
+
+
+class FilesProcess:
+    """The functions and the runner task, as one process that may die at any remote call."""
+
+    def __init__(self, world: FilesWorld, around: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self.world = world
+        state: Any = Wire(world.state, "state", around)
+        self.staging: Any = Wire(world.staging, "staging", around)
+        bigquery: Any = Wire(world.bigquery, "bigquery", around)
+        events: Any = Wire(Events(), "events", around)
+        self.bucket: Any = WiredBucket(world.bucket, around)
+        self.store = StateStore(state, SOURCE, sleep=lambda _: None)
+        receipts = Receipts(state, SOURCE)
+        ledger = Ledger(state, SOURCE)
+        closer = Closer(self.store, receipts, events)
+        records = CommitRecords(state, SOURCE)
+        self.finalizer = Finalizer(
+            self.store, records, self.staging, bigquery, closer, collect_verified, ledger
+        )
+        self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
+        planner = Planner(SETTINGS, bigquery, self.open_source, lambda _, state: ledger.known(state))
+        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: world.resolved())
+
+    def open_source(self, resolved: ResolvedSource) -> FilesSource:
+        """The source of the document, on the bucket in memory."""
+        assert isinstance(resolved.document, FileSource)
+        assert isinstance(resolved.connection, GcsConnection)
+        return FilesSource(
+            resolved.document, resolved.connection, lambda: self.bucket, source_id=resolved.source_id
+        )
+
+    def run(self, run_id: str, files: tuple[FileVersion, ...] | None = None) -> Done:
+        """A whole run, each step repeated while it says so, as the workflow does."""
+        opened = _repeat(lambda: self.opener.open_run(run_id))
+        if not isinstance(opened, Opened):
+            return Done(opened.receipt["outcome"], opened.receipt)
+        return self.go_on(opened.key, files)
+
+    def go_on(self, key: RunKey, files: tuple[FileVersion, ...] | None = None) -> Done:
+        """The steps after the opening, with the workflow's failure path."""
+        failure = None
+        try:
+            step = _repeat(lambda: self.plans.write_plan(key, files))
+            if step.engine != "none":
+                _repeat(lambda: self._extract(key))
+        except RetryableError:
+            raise
+        except EtlError as error:
+            failure = Failure("extract", str(error))
+        while True:
+            result: Done | Pending = _repeat(lambda: self.finalizer.finalize(key, failure))
+            if isinstance(result, Done):
+                return result
+
+    def _extract(self, key: RunKey) -> None:
+        run_task(
+            self.staging,
+            plan_name(key.run_id, key.epoch),
+            0,
+            1,
+            lambda header: self.open_source(ResolvedSource.from_json(header.config)),
+            options=TaskOptions(attempts=2, backoff_seconds=0.0),
+        )
+
+
+class WiredBucket:
+    """The source's bucket behind a wire: listing and opening are remote calls."""
+
+    def __init__(self, bucket: MemoryBucket, around: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self._bucket = bucket
+        self._around = around
+
+    def list(self, prefix: str) -> Iterator[FileVersion]:
+        return iter(self._around("bucket.list", lambda: list(self._bucket.list(prefix))))
+
+    @contextmanager
+    def open(self, file: FileVersion, start: int = 0) -> Iterator[Any]:
+        self._around("bucket.open", lambda: None)
+        with self._bucket.open(file, start) as stream:
+            yield stream
+
+
+def _repeat(step: Callable[[], Any]) -> Any:
+    for attempt in range(3):
+        try:
+            return step()
+        except RetryableError:
+            if attempt == 2:
+                raise
+    raise AssertionError("unreachable")
