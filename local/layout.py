@@ -47,6 +47,7 @@ class Layout:
     names: Names = Names()
     storage_port: int = field(default_factory=free_port)
     bigquery_port: int = field(default_factory=free_port)
+    bigquery_storage_port: int = field(default_factory=free_port)
     pubsub_port: int = field(default_factory=free_port)
     run_port: int = field(default_factory=free_port)
     workflows_port: int = field(default_factory=free_port)
@@ -62,6 +63,11 @@ class Layout:
     def bigquery_endpoint(self) -> str:
         """BigQuery, behind its strict front."""
         return _url(self.bigquery_port)
+
+    @property
+    def bigquery_storage_endpoint(self) -> str:
+        """The BigQuery Storage API; gRPC without TLS behind an ``http://`` URL."""
+        return _url(self.bigquery_storage_port)
 
     @property
     def run_endpoint(self) -> str:
@@ -101,6 +107,7 @@ class Layout:
             "ETL_RUN_ENDPOINT": self.run_endpoint,
             "ETL_ADMIN_ENDPOINT": self.admin_endpoint,
             "BIGQUERY_EMULATOR_HOST": self.bigquery_endpoint,
+            "ETL_BIGQUERY_STORAGE_ENDPOINT": self.bigquery_storage_endpoint,
             "STORAGE_EMULATOR_HOST": self.storage_endpoint,
             "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{self.pubsub_port}",
             "GOOGLE_CLOUD_PROJECT": names.project,

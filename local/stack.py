@@ -267,6 +267,7 @@ class Stack:
             storage_endpoint=self.layout.storage_endpoint,
             env_dir=REPOSITORY / environment_dir(),
             port=self.layout.bigquery_port,
+            grpc_port=self.layout.bigquery_storage_port,
         )
         self._keep(_Guarded(self.bigquery))
 

@@ -16,6 +16,7 @@ departs from the BigQuery API reference in a way that the project relies on:
 - ``database.writing`` and what creates, changes or drops tables: one writer at a time. DuckLake can lose
   one of two tables that are created at the same moment.
 - ``runner.submit``: of two submissions of one job id at the same moment only one is accepted.
+- ``read._query``: a read session's snapshot_time is kept, and its ranges are structs of start and end.
 - ``load.run``: one load at a time. The first ones after the start define the storage emulator to DuckDB,
   which must not happen twice at once; and several DuckDB readers of fake-gcs-server at once now and then get
   a piece of a file for an answer, and fail with an error that is not even text.
@@ -37,8 +38,10 @@ from local_bigquery import cli  # type: ignore[import-not-found]
 from local_bigquery.catalog import datasets, metadata, names, tables  # type: ignore[import-not-found]
 from local_bigquery.engine import database, results, types  # type: ignore[import-not-found]
 from local_bigquery.errors import BigQueryError, already_exists, not_found  # type: ignore[import-not-found]
+from local_bigquery.grpc import read  # type: ignore[import-not-found]
 from local_bigquery.jobs import load, query, runner  # type: ignore[import-not-found]
 from local_bigquery.models import Table  # type: ignore[import-not-found]
+from local_bigquery.sql import translate  # type: ignore[import-not-found]
 
 VERSION = "0.3.2"
 _WIDEST_SCALE = 18
@@ -46,12 +49,15 @@ _WIDEST_PRECISION = 38
 _INCOMING = 'temp.main."_incoming"'
 
 _load_lock = threading.Lock()
+_snapshot = threading.local()
 _writer_lock = threading.RLock()
 _original_reader = load._reader
 _original_projection = load._projection
 _original_layout = tables.layout
 _original_load = tables.load
 _original_run = query._run
+_original_column = read._column
+_original_session = read.create_session
 
 
 @contextlib.contextmanager
@@ -76,6 +82,39 @@ def run_statement(cur: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
     """One SQL statement; DDL has the right to write."""
     with _writer_lock if isinstance(tree, query.DDL) else contextlib.nullcontext():
         return _original_run(cur, tree, *args, **kwargs)
+
+
+def session(request: Any) -> Any:
+    """A read session: of the table as it was at the session's snapshot_time, where it has one."""
+    asked = request.read_session
+    _snapshot.at = asked.table_modifiers.snapshot_time if "snapshot_time" in asked.table_modifiers else None
+    try:
+        return _original_session(request)
+    finally:
+        _snapshot.at = None
+
+
+def session_sql(sql: str) -> Any:
+    """The session's SELECT, parsed: its one table as of the session's snapshot_time."""
+    at = getattr(_snapshot, "at", None)
+    if at is not None:
+        select, table, rest = sql.split("`", 2)
+        sql = f"{select}`{table}` FOR SYSTEM_TIME AS OF TIMESTAMP '{at.isoformat()}'{rest}"
+    return translate.parse(sql)
+
+
+def session_column(name: str, kind: Any, data_format: Any) -> str:
+    """A column of a session; a RANGE is a struct of start and end."""
+    if types.field(name, kind).type != "RANGE":
+        return str(_original_column(name, kind, data_format))
+    quoted = database.quote(name)
+    if kind.id == "list":
+        return f"list_transform(coalesce({quoted}, []), item -> {_ends('item')}) AS {quoted}"
+    return f"CASE WHEN {quoted} IS NULL THEN NULL ELSE {_ends(quoted)} END AS {quoted}"
+
+
+def _ends(value: str) -> str:
+    return "{" + ", ".join(f"'{end}': {value}.__range_{end}" for end in ("start", "end")) + "}"
 
 
 def layout(columns: list[str], config: Any, write: str) -> Any:
@@ -260,6 +299,9 @@ def apply() -> None:
     tables.load = load_table
     database.writing = writing
     query._run = run_statement
+    read._column = session_column
+    read.parse = session_sql
+    read.create_session = session
     runner.submit = exclusively(runner.submit, threading.Lock())
     for module, names_ in ((tables, ("create", "update", "delete")), (datasets, ("create", "delete"))):
         for name in names_:

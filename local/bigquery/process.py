@@ -49,12 +49,14 @@ class BigQueryProcess:
         project: str,
         storage_endpoint: str,
         corrected: bool = True,
+        grpc_port: int = 0,
         attempts: int = 3,
     ) -> BigQueryProcess:
         """Start the server and wait until it answers.
 
         ``storage_endpoint`` is a full URL (``http://127.0.0.1:4443``). Free ports are chosen by asking,
-        so another process may take one before the server does: then other ports are tried.
+        so another process may take one before the server does: then other ports are tried. ``grpc_port`` is
+        that of the Storage API, 0 for a free one.
         ``corrected=False`` starts local-bigquery as it is, without :mod:`local.bigquery.corrections`.
 
         Raises:
@@ -63,7 +65,7 @@ class BigQueryProcess:
         data_dir.mkdir(parents=True, exist_ok=True)
         log = data_dir / "local-bigquery.log"
         for _ in range(attempts):
-            process = cls._launch(env_dir, data_dir, project, storage_endpoint, log, corrected)
+            process = cls._launch(env_dir, data_dir, project, storage_endpoint, log, corrected, grpc_port)
             if process._wait_until_it_answers():
                 return process
         tail = log.read_text(errors="replace")[-600:]
@@ -71,9 +73,16 @@ class BigQueryProcess:
 
     @classmethod
     def _launch(
-        cls, env_dir: Path, data_dir: Path, project: str, storage_endpoint: str, log: Path, corrected: bool
+        cls,
+        env_dir: Path,
+        data_dir: Path,
+        project: str,
+        storage_endpoint: str,
+        log: Path,
+        corrected: bool,
+        grpc_port: int,
     ) -> BigQueryProcess:
-        port, grpc_port = free_port(), free_port()
+        port, grpc_port = free_port(), grpc_port or free_port()
         # An outside NO_PROXY or proxy setting must not come between the server and the storage emulator.
         environ = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
         environ |= {

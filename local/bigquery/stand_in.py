@@ -39,13 +39,15 @@ class BigQueryStandIn:
         env_dir: Path | None = None,
         *,
         port: int = 0,
+        grpc_port: int = 0,
         strictness: Strictness | None = None,
         corrected: bool = True,
     ) -> BigQueryStandIn:
         """Start both and wait until they answer; makes the environment first if it is missing.
 
         ``location`` (``EU``) is where buckets are, and jobs that neither say so nor have a destination;
-        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front.
+        ``storage_endpoint`` reads ``http://127.0.0.1:port``; ``port`` 0 takes a free one for the front,
+        ``grpc_port`` 0 one for the Storage API.
 
         Raises:
             EnvironmentUnavailable: see :func:`local.bigquery.environment.ensure`.
@@ -58,6 +60,7 @@ class BigQueryStandIn:
             project=project,
             storage_endpoint=storage_endpoint,
             corrected=corrected,
+            grpc_port=grpc_port,
         )
         try:
             front = Front(

@@ -39,6 +39,7 @@ class Settings:
     task_slots: int = 2
     """Units that one task reads at the same time."""
     bigquery_endpoint: str | None = None
+    bigquery_storage_endpoint: str | None = None
     storage_endpoint: str | None = None
     workflows_endpoint: str | None = None
     run_endpoint: str | None = None
@@ -88,6 +89,7 @@ class Settings:
             max_tasks=number("ETL_MAX_TASKS", cls.max_tasks),
             task_slots=number("ETL_TASK_SLOTS", cls.task_slots),
             bigquery_endpoint=env.get("BIGQUERY_EMULATOR_HOST") or None,
+            bigquery_storage_endpoint=env.get("ETL_BIGQUERY_STORAGE_ENDPOINT") or None,
             storage_endpoint=env.get("STORAGE_EMULATOR_HOST") or None,
             workflows_endpoint=env.get("ETL_WORKFLOWS_ENDPOINT") or None,
             run_endpoint=env.get("ETL_RUN_ENDPOINT") or None,

@@ -7,12 +7,25 @@ import pytest
 from etl_runner.commit.open_run import Finished
 from tests.faults.world import Cut, Killed, World
 
-SHAPES = [("append", False), ("append", True), ("replace", False), ("replace", True), ("merge", True)]
+SHAPES = [
+    ("append", "load"),
+    ("append", "staged"),
+    ("append", "direct"),
+    ("replace", "load"),
+    ("replace", "staged"),
+    ("replace", "direct"),
+    ("replace", "direct, uncounted"),
+    ("merge", "staged"),
+    ("merge", "direct"),
+]
+"""Disposition and way: one load, a load and a query, or BigQuery reading the source itself."""
 
 
-def _world(disposition: str, staged: bool, *, loaded: bool, rejects: int = 0) -> World:
-    world = World(disposition=disposition, staged=staged)
+def _world(disposition: str, way: str, *, loaded: bool, rejects: int = 0) -> World:
+    world = World(disposition=disposition, staged=way == "staged")
     world.rejects = rejects
+    if way.startswith("direct"):
+        world.direct = "uncounted" if way.endswith("uncounted") else "counted"
     if loaded:
         world.process().run("first")
         world.check()
@@ -20,23 +33,23 @@ def _world(disposition: str, staged: bool, *, loaded: bool, rejects: int = 0) ->
     return world
 
 
-def _calls(disposition: str, staged: bool, *, loaded: bool) -> list[str]:
+def _calls(disposition: str, way: str, *, loaded: bool) -> list[str]:
     cut = Cut()
-    _world(disposition, staged, loaded=loaded).process(cut).run("run")
+    _world(disposition, way, loaded=loaded).process(cut).run("run")
     return cut.calls
 
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["first", "later"])
-@pytest.mark.parametrize(("disposition", "staged"), SHAPES)
+@pytest.mark.parametrize(("disposition", "way"), SHAPES)
 @pytest.mark.parametrize("how", ["before", "after"])
 @pytest.mark.parametrize("recovery", ["same run again", "next run", "next run after new rows"])
 def test_killed_at_every_call_then_repeated(
-    disposition: str, staged: bool, loaded: bool, how: str, recovery: str
+    disposition: str, way: str, loaded: bool, how: str, recovery: str
 ) -> None:
-    calls = _calls(disposition, staged, loaded=loaded)
-    assert len(calls) > 20
+    calls = _calls(disposition, way, loaded=loaded)
+    assert len(calls) > 15
     for at in range(len(calls)):
-        world = _world(disposition, staged, loaded=loaded)
+        world = _world(disposition, way, loaded=loaded)
         with pytest.raises(Killed):
             world.process(Cut(at, how)).run("run")
         if recovery == "same run again":
@@ -53,11 +66,11 @@ def test_killed_at_every_call_then_repeated(
 
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["first", "later"])
-@pytest.mark.parametrize(("disposition", "staged"), SHAPES)
-def test_every_response_lost_then_retried(disposition: str, staged: bool, loaded: bool) -> None:
-    calls = _calls(disposition, staged, loaded=loaded)
+@pytest.mark.parametrize(("disposition", "way"), SHAPES)
+def test_every_response_lost_then_retried(disposition: str, way: str, loaded: bool) -> None:
+    calls = _calls(disposition, way, loaded=loaded)
     for at in range(len(calls)):
-        world = _world(disposition, staged, loaded=loaded)
+        world = _world(disposition, way, loaded=loaded)
         world.process(Cut(at, "lost")).run("run")
         try:
             world.check()
@@ -66,7 +79,7 @@ def test_every_response_lost_then_retried(disposition: str, staged: bool, loaded
 
 
 def test_every_receipt_is_written_whatever_call_is_killed() -> None:
-    calls = _calls("append", False, loaded=False)
+    calls = _calls("append", "load", loaded=False)
     for at in range(len(calls)):
         world = World()
         with pytest.raises(Killed):

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,6 +108,8 @@ class BigQueryWorld:
         self.tables.pop(path, None)
 
     def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
+        if kind == "query" and (reads := _DIRECT.search(job["query"])):
+            return self._read_source(job, range(int(reads[1]) + 1, int(reads[2]) + 1), destination)
         if kind == "load":
             assert destination is not None
             if job["sourceFormat"] == "NEWLINE_DELIMITED_JSON":
@@ -129,6 +131,13 @@ class BigQueryWorld:
         if found := re.fullmatch(r"TRUNCATE TABLE `(.+?)`", job["query"]):
             self.tables[found[1]] = []
             return 0
+        if destination is not None and (
+            found := re.search(r" LEFT JOIN `(.+?)` ON etl_any = 1$", job["query"])
+        ):
+            # Published unless it is empty.
+            assert self.tables[found[1]]
+            self._write(destination, self.tables[found[1]], job["writeDisposition"])
+            return len(self.tables[found[1]]) + self.miscount
         if destination is not None and (found := re.fullmatch(r"SELECT .* FROM `(.+?)`", job["query"])):
             self._write(destination, self.tables[found[1]], job["writeDisposition"])
             return len(self.tables[found[1]]) + self.miscount
@@ -146,6 +155,19 @@ class BigQueryWorld:
         self.rejected += [(line["run_id"], line["unit"], line["row"]) for line in lines]
         return len(lines)
 
+    def _read_source(self, job: dict[str, Any], rows: range, destination: str | None) -> int:
+        """A query from the source itself: each row of the range, into a table or merged."""
+        query = job["query"]
+        if found := re.match(r"INSERT INTO `(.+?)` ", query):
+            self._write(found[1], list(rows), "WRITE_APPEND")
+        elif found := re.match(r"MERGE INTO `(.+?)` AS T ", query):
+            self.tables[found[1]] = sorted({*self.tables.get(found[1], []), *rows})
+        else:
+            assert destination is not None
+            assert destination in self.tables
+            self._write(destination, list(rows), job["writeDisposition"])
+        return len(rows) + self.miscount
+
     def _write(self, table: str, rows: list[int], disposition: str) -> None:
         kept = self.tables.get(table, []) if disposition == "WRITE_APPEND" else []
         self.tables[table] = [*kept, *rows]
@@ -154,6 +176,13 @@ class BigQueryWorld:
         stored = self.staging.read(uri.removeprefix("gs://staging/"))
         assert stored is not None, f"{uri} is gone while its job runs"
         return list(pq.read_table(io.BytesIO(stored.data)).column("id").to_pylist())
+
+
+_DIRECT = re.compile(r"FROM `s.orders` WHERE id > (\d+) AND id <= (\d+)")
+"""How a run of the engine ``bigquery`` reads the source."""
+
+
+_PUT_ASIDE = re.compile(r" LEFT JOIN `(.+?)` ON etl_any = 1$")
 
 
 def _path(reference: dict[str, str]) -> str:
@@ -237,6 +266,8 @@ class World:
         self.events = Events()
         self.disposition = disposition
         self.staged = staged
+        self.direct: Literal["counted", "uncounted"] | None = None
+        """BigQuery reads the source itself, its rows counted before or not."""
         self.unit_rows = unit_rows
         self.allow_empty = False
         self.rejects = 0
@@ -357,6 +388,11 @@ class Process:
             WorkUnit(f"u{n:05}", "range", {"low": start, "high": min(start + world.unit_rows, high)}, "")
             for n, start in enumerate(bounds)
         )
+        direct = None
+        if world.direct is not None and high > low:
+            query = f"SELECT id FROM `s.orders` WHERE id > {low} AND id <= {high}"
+            direct = {"query": query, "rows": high - low if world.direct == "counted" else None}
+            units = ()
         fields = (BqField("id", "INT64"), *((BqField("at", "DATETIME"),) if world.staged else ()))
         return Plan(
             PlanHeader(
@@ -367,7 +403,8 @@ class Process:
                 config={},
                 config_hash="",
                 source_type="postgresql",
-                engine="cloud_run" if units else "none",
+                engine="bigquery" if direct else "cloud_run" if units else "none",
+                direct=direct,
                 engine_reason="",
                 disposition=world.disposition,  # type: ignore[arg-type]
                 window=Window("cursor", "id", str(low), str(high)),

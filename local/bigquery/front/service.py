@@ -113,7 +113,7 @@ class Service:
             return messages.error(400, "parseError", f"Invalid JSON payload received. {error}")
         configuration = body.get("configuration") or {}
         if configuration.get("dryRun"):
-            return self._forward(request)
+            return self._dry_run(request, project, body)
         reference = dict(body.get("jobReference") or {})
         reference["jobId"] = job_id = reference.get("jobId") or f"job_{uuid.uuid4().hex}"
         reference["projectId"] = project
@@ -146,6 +146,19 @@ class Service:
             "POST", request.target, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         return self._shown(answer, project, job_id, location, poll=False)
+
+    def _dry_run(self, request: Request, project: str, body: JsonObject) -> Answer:
+        """A dry run is where its job would be: as asked for, else where the first table is that it reads."""
+        answer = self._forward(request)
+        if answer.status != http.HTTPStatus.OK:
+            return answer
+        job = json.loads(answer.body)
+        location = self._job_location(project, {**body, "jobReference": body.get("jobReference") or {}})
+        tables = (job.get("statistics", {}).get("query") or {}).get("referencedTables") or ()
+        if tables and not (body.get("jobReference") or {}).get("location"):
+            found = self._dataset(tables[0]["projectId"], tables[0]["datasetId"])
+            location = location if found is None else str(found.get("location") or "US")
+        return Answer.json(messages.located(job, location))
 
     def _taken(self, project: str, job_id: str) -> bool:
         if self._registry.failed(project, job_id) is not None:

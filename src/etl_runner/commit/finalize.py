@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
+from etl_runner.commit.direct import direct_record
 from etl_runner.commit.files import ledger_entries, unplanned_columns
 from etl_runner.commit.jobs import BigQueryJobs
 from etl_runner.commit.prepare import (
@@ -93,6 +94,11 @@ class Finalizer:
             return self._closer.close_failed(key, receipt, self._reason(plan, failure), slot)
         if plan is None:
             return self._closer.close_failed(key, receipt, "the run has no plan", slot)
+        if plan.header.engine == "bigquery":
+            # Nothing was extracted, so there is nothing to look at: BigQuery reads the source itself.
+            self._records.write(direct_record(plan.header, state, self._closer.clock()))
+            claim_commit(self._store, key)
+            return None
         try:
             manifests = self._collect_manifests(self._staging, plan)
             check_manifests(plan.header, manifests)

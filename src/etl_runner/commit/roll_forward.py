@@ -107,10 +107,12 @@ class RollForward:
     ) -> Done | Pending | None:
         # A job done without error is the commit, whatever it counted.
         receipt = {**self._receipt(record, slot), "rows_loaded": status.rows}
+        if receipt["engine"] == "bigquery":
+            receipt["rows_read"] = status.rows  # nobody else has read them
         paused = None
         if step.rows is not None and status.rows != step.rows:
             paused = (
-                f"run {key.run_id} loaded {status.rows} rows where its manifests have {step.rows} "
+                f"run {key.run_id} loaded {status.rows} rows where {step.rows} were expected "
                 f"(BigQuery job {status.job_id})"
             )
             receipt["row_mismatch"] = {"expected": step.rows, "loaded": status.rows}

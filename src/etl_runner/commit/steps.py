@@ -31,14 +31,9 @@ def commit_steps(
     staged = any(needs_staging(column) for column in header.destination.schema)
     if not staged and header.disposition != "merge":
         return (_load(header, uris, rows),), ()
-    staging = _staging_table(header)
-    columns = _shard_columns(header)
-    table = {
-        "tableReference": _reference(staging),
-        "schema": {"fields": [staging_field(column).to_api() for column in columns]},
-        "expirationTime": str(int((now + STAGING_LIFE).timestamp() * 1000)),
-        "labels": {"etl_staging": "1"},
-    }
+    staging = staging_table(header)
+    columns = written_columns(header)
+    table = staging_resource(header, [staging_field(column) for column in columns], now)
     load = {
         **_parquet(uris),
         "destinationTable": _reference(staging),
@@ -47,7 +42,10 @@ def commit_steps(
         "writeDisposition": "WRITE_TRUNCATE",
     }
     stage = Step("load", {"load": load}, rows, (Preparation("create", table),))
-    return (stage, _publish(header, staging, columns, rows, bounds)), (staging,)
+    numbers = header.config.get("document", {}).get("json_numbers") or "fail"
+    selected = ", ".join(publish_expression(column, numbers) for column in columns)
+    source = f"SELECT {selected} FROM {quote(staging)}"
+    return (stage, publish(header, source, columns, rows, bounds)), (staging,)
 
 
 def table_resource(destination: Destination) -> dict[str, Any]:
@@ -84,13 +82,19 @@ def _empty(header: PlanHeader) -> Step:
     return Step("query", {"query": {"query": query, "useLegacySql": False}}, None)
 
 
-def _publish(
-    header: PlanHeader, staging: str, columns: Sequence[BqField], rows: int, bounds: Bounds | None
+def publish(
+    header: PlanHeader,
+    source: str,
+    columns: Sequence[BqField],
+    rows: int | None,
+    bounds: Bounds | None = None,
 ) -> Step:
+    """The query job that writes ``source``, a SELECT of ``columns``, into the destination.
+
+    ``rows`` is what it must write, None where that is not known; ``bounds`` are those of the partitioning
+    column's values, where they are known.
+    """
     destination = header.destination
-    numbers = header.config.get("document", {}).get("json_numbers") or "fail"
-    selected = ", ".join(publish_expression(column, numbers) for column in columns)
-    source = f"SELECT {selected} FROM {quote(staging)}"
     if destination.exists:
         change = Preparation("add_columns", table_resource(destination))
         prepare = (change,) if destination.added else ()
@@ -117,8 +121,8 @@ def _publish(
     return Step("query", {"query": query}, rows, prepare)
 
 
-def _shard_columns(header: PlanHeader) -> tuple[BqField, ...]:
-    """The destination's columns that the shards carry, in the destination's order."""
+def written_columns(header: PlanHeader) -> tuple[BqField, ...]:
+    """The destination's columns that the run fills, in the destination's order."""
     carried = {column.destination.name for column in header.columns} | set(header.metadata)
     return tuple(column for column in header.destination.schema if column.name in carried)
 
@@ -144,7 +148,18 @@ def _layout(destination: Destination) -> dict[str, Any]:
     return layout
 
 
-def _staging_table(header: PlanHeader) -> str:
+def staging_resource(header: PlanHeader, columns: Sequence[BqField], now: datetime) -> dict[str, Any]:
+    """The API's Table resource of the run's staging table, which expires by itself."""
+    return {
+        "tableReference": _reference(staging_table(header)),
+        "schema": {"fields": [column.to_api() for column in columns]},
+        "expirationTime": str(int((now + STAGING_LIFE).timestamp() * 1000)),
+        "labels": {"etl_staging": "1"},
+    }
+
+
+def staging_table(header: PlanHeader) -> str:
+    """``project.dataset.table`` of the run's staging table."""
     destination = header.destination
     safe = "".join(
         sign if sign.isalnum() else "_" for sign in f"{header.source_id}_{header.epoch}_{header.run_id}"

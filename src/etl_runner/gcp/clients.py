@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from etl_runner.errors import PermanentError
 from etl_runner.settings import Settings
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client as BigQueryClient
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
     from google.cloud.pubsub_v1 import PublisherClient
     from google.cloud.run_v2 import JobsClient
     from google.cloud.secretmanager import SecretManagerServiceClient
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from google.cloud.workflows.executions_v1 import ExecutionsClient
 
 T = TypeVar("T")
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def client_options(endpoint: str | None) -> dict[str, Any]:
@@ -49,6 +52,45 @@ def bigquery_client(settings: Settings) -> BigQueryClient:
         location=settings.bigquery_location,
         **client_options(settings.bigquery_endpoint),
     )
+
+
+def source_bigquery_client(settings: Settings, project: str, key: str | None) -> BigQueryClient:
+    """BigQuery as a source's identity. It has no location: jobs are where their tables are.
+
+    Args:
+        project: in which queries run.
+        key: a service account's key as JSON; None is the process's own account.
+    """
+    from google.cloud.bigquery import Client
+
+    options = _options(settings.bigquery_endpoint)
+    if key is not None:
+        options["credentials"] = _service_account(key)
+    return Client(project=project, **options)
+
+
+def bigquery_read_client(settings: Settings, key: str | None) -> BigQueryReadClient:
+    """The BigQuery Storage Read API as a source's identity; ``key`` as for :func:`source_bigquery_client`."""
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+
+    endpoint = settings.bigquery_storage_endpoint
+    if key is None or (endpoint or "").startswith("http://"):
+        return _grpc_client(BigQueryReadClient, endpoint)
+    options = {**_options(endpoint), "credentials": _service_account(key)}
+    return BigQueryReadClient(**options)  # type: ignore[no-untyped-call]
+
+
+def _service_account(key: str) -> Any:
+    import json
+
+    from google.oauth2.service_account import Credentials
+
+    try:
+        info = json.loads(key)
+        return Credentials.from_service_account_info(info, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
+    except ValueError:
+        # The reason may quote the key.
+        raise PermanentError("the connection's credentials are not a service account's key") from None
 
 
 def publisher(settings: Settings) -> PublisherClient:
@@ -85,6 +127,8 @@ def _grpc_client(client: type[T], endpoint: str | None) -> T:
         return client(**client_options(endpoint))
     import grpc
 
-    channel = grpc.insecure_channel(endpoint.removeprefix("http://"))
+    # The clients' own channels take messages of any size as well.
+    options = [("grpc.max_receive_message_length", -1)]
+    channel = grpc.insecure_channel(endpoint.removeprefix("http://"), options=options)
     transport = client.get_transport_class("grpc")(channel=channel)  # type: ignore[attr-defined]
     return client(transport=transport)  # type: ignore[call-arg]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client as StorageClient
 
     from etl_runner.commit.finalize import Finalizer
+    from etl_runner.config.connections import BigQueryConnection
     from etl_runner.config.resolved import ResolvedSource
     from etl_runner.config.secrets import SecretResolver
     from etl_runner.gcp.jobs import GcpBigQueryJobs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from etl_runner.planning.planner import Planner
     from etl_runner.planning.write_plan import PlanWriter
     from etl_runner.sources.base import Source
+    from etl_runner.sources.bigquery.access import Warehouse
     from etl_runner.state.document import State
 
 
@@ -112,7 +114,29 @@ class Deployment:
         """The source type's own code for a document."""
         from etl_runner.sources.registry import build_source
 
-        return build_source(resolved, self.secrets, storage_endpoint=self.settings.storage_endpoint)
+        return build_source(
+            resolved,
+            self.secrets,
+            storage_endpoint=self.settings.storage_endpoint,
+            open_warehouse=self.open_warehouse,
+        )
+
+    def open_warehouse(self, connection: BigQueryConnection, source_id: str) -> Warehouse:
+        """BigQuery as the identity that a connection names."""
+        from etl_runner.commit.jobs import label_value
+        from etl_runner.gcp.warehouse import GcpWarehouse
+
+        settings = self.settings
+        secret = connection.credentials
+        key = None if secret is None else self.secrets.reveal(secret)
+        billing = connection.billing_project or settings.project
+        return GcpWarehouse(
+            lambda: clients.source_bigquery_client(settings, billing, key),
+            lambda: clients.bigquery_read_client(settings, key),
+            billing_project=billing,
+            runner_project=settings.project,
+            labels={"etl_source": label_value(source_id)},
+        )
 
     def closer(self, source_id: str) -> Closer:
         """The closing steps."""

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import Engine
 
 # A reader that is slower than this is stuck, not slow: 1/25 of what one was measured to do.
@@ -40,6 +41,24 @@ class Sizing:
     max_tasks: int
     slots: int
     connections: int | None
+
+
+def choose_direct(wanted: str, obstacle: str | None, *, possible: bool) -> Choice | None:
+    """BigQuery alone, where it can and nobody wants it otherwise; None: somebody has to extract.
+
+    Args:
+        wanted: the document's engine.
+        obstacle: why BigQuery cannot do it alone, as the end of a sentence.
+        possible: it can.
+
+    Raises:
+        PermanentError: the document asks for it, and it cannot.
+    """
+    if possible:
+        return Choice("bigquery", "BigQuery reads the source itself: no row has to leave it", 0, 0)
+    if wanted == "bigquery" and obstacle is not None:
+        raise PermanentError(f"engine: bigquery is not possible: {obstacle}")
+    return None
 
 
 def choose_engine(sizing: Sizing) -> Choice:

@@ -155,6 +155,9 @@ class PlanHeader:
     """For ``merge``: of several rows with one key, the one with the greatest value of this column stays."""
     merge_prune: str | None = None
     """For ``merge``: the partitioning column, where it cannot differ between the versions of a row."""
+    direct: dict[str, Any] | None = None
+    """For the engine ``bigquery``: ``query``, which gives the planned columns, and ``rows``, how many it
+    gives exactly (None where nobody can know)."""
     metadata: tuple[str, ...] = ()
     """Metadata columns wanted: ``_etl_run_id``, ``_etl_loaded_at``, ``_etl_source_file``."""
     on_bad_row: Literal["fail", "reject"] = "fail"

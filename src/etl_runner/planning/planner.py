@@ -11,7 +11,7 @@ from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
-from etl_runner.planning.engine import Sizing, choose_engine
+from etl_runner.planning.engine import Sizing, choose_direct, choose_engine
 from etl_runner.planning.plan import Disposition, Plan, PlanHeader
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Extract, FilesOfWindow, PlanRequest, Scope, Source
@@ -78,12 +78,16 @@ class Planner:
             matched = Matched((), destination, (), ())
         else:
             matched = match_columns(document, description, destination, source.expression)
-        for column in matched.columns:
-            staging_field(column.destination)  # refuses what no query puts back, before anything is read
         unit_rows = document.unit_rows or settings.unit_rows
-        extract = source.plan(PlanRequest(matched.columns, state.watermark, unit_rows))
+        request = PlanRequest(matched.columns, state.watermark, unit_rows, destination=matched.destination)
+        extract = source.plan(request)
+        direct = extract.direct
+        alone = choose_direct(document.engine, extract.not_direct, possible=direct is not None)
+        if alone is None:
+            for column in matched.columns:
+                staging_field(column.destination)  # refuses what no query puts back, before anything is read
         snapshot = document.load_type == "catalog" and extract.snapshot_possible
-        choice = choose_engine(
+        choice = alone or choose_engine(
             Sizing(
                 units=len(extract.units),
                 rows=extract.estimated_rows,
@@ -122,6 +126,7 @@ class Planner:
             merge_keys=merge.keys if merge else (),
             merge_order=merge.order if merge else None,
             merge_prune=merge.prune if merge else None,
+            direct=None if direct is None else {"query": direct.query, "rows": direct.rows},
             metadata=matched.metadata,
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,
@@ -132,6 +137,7 @@ class Planner:
                         *description.notes,
                         *matched.notes,
                         *extract.notes,
+                        *_direct_notes(extract),
                         *_snapshot_notes(document.load_type, extract),
                     )
                 )
@@ -155,10 +161,15 @@ def _refuse_unbuilt(json_numbers: str) -> None:
         raise ConfigError("source document", tuple(problems))
 
 
+def _direct_notes(extract: Extract) -> tuple[str, ...]:
+    if extract.not_direct is None or not extract.units:
+        return ()
+    return (f"BigQuery does not do it alone: {extract.not_direct}",)
+
+
 def _snapshot_notes(load_type: str, extract: Extract) -> tuple[str, ...]:
     # The plan names the version of each file, whenever it is read.
-    if load_type != "catalog" or extract.snapshot_possible or extract.window.kind == "files":
-        return ()
-    if not extract.units:
+    one_state = extract.snapshot_possible or extract.one_instant or extract.window.kind == "files"
+    if load_type != "catalog" or one_state or not extract.units:
         return ()
     return ("units are read one after the other, not in one snapshot: rows that change meanwhile may differ",)

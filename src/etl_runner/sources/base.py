@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from etl_runner.convert.fields import BqField
-from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window, WorkUnit
+from etl_runner.planning.plan import Destination, PlanHeader, PlannedColumn, Window, WorkUnit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,6 +74,18 @@ class PlanRequest:
     """The state's watermark: what the last committed plan returned as ``next_watermark``."""
     unit_rows: int
     max_units: int = 9_000
+    destination: Destination | None = None
+    """Where the rows go; the table as it stands, with the columns that the run adds."""
+
+
+@dataclass(frozen=True)
+class DirectQuery:
+    """How BigQuery reads a source itself, so that there is nothing to extract."""
+
+    query: str
+    """SELECT of exactly the planned columns, by their names at the destination."""
+    rows: int | None
+    """The rows that it gives, exactly; None where nobody can know."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,12 @@ class Extract:
     estimate_how: str
     snapshot_possible: bool = False
     """One reader session can read all units in one snapshot."""
+    one_instant: bool = False
+    """All units are read as of one instant, whatever session reads them."""
+    direct: DirectQuery | None = None
+    """BigQuery can do the run alone; then there are no units."""
+    not_direct: str | None = None
+    """Why it cannot, as the end of a sentence; None for sources that it never can."""
     notes: tuple[str, ...] = ()
     max_connections: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
