@@ -95,7 +95,7 @@ def test_every_receipt_is_written_whatever_call_is_killed() -> None:
 
 
 def _rejecting(all_bad: bool, failures: list[str]) -> World:
-    world = _world("append", False, loaded=True, rejects=2)
+    world = _world("append", "load", loaded=True, rejects=2)
     world.all_bad = all_bad
     world.bigquery.rejects_failures = list(failures)
     return world

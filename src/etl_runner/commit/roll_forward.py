@@ -107,7 +107,7 @@ class RollForward:
     ) -> Done | Pending | None:
         # A job done without error is the commit, whatever it counted.
         receipt = {**self._receipt(record, slot), "rows_loaded": status.rows}
-        if receipt["engine"] == "bigquery":
+        if receipt.get("engine") == "bigquery":
             receipt["rows_read"] = status.rows  # nobody else has read them
         paused = None
         if step.rows is not None and status.rows != step.rows:
