@@ -63,7 +63,7 @@ def source_bigquery_client(settings: Settings, project: str, key: str | None) ->
     """
     from google.cloud.bigquery import Client
 
-    options = _options(settings.bigquery_endpoint)
+    options = client_options(settings.bigquery_endpoint)
     if key is not None:
         options["credentials"] = _service_account(key)
     return Client(project=project, **options)
@@ -76,7 +76,7 @@ def bigquery_read_client(settings: Settings, key: str | None) -> BigQueryReadCli
     endpoint = settings.bigquery_storage_endpoint
     if key is None or (endpoint or "").startswith("http://"):
         return _grpc_client(BigQueryReadClient, endpoint)
-    options = {**_options(endpoint), "credentials": _service_account(key)}
+    options = {**client_options(endpoint), "credentials": _service_account(key)}
     return BigQueryReadClient(**options)  # type: ignore[no-untyped-call]
 
 
