@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +88,11 @@ class Lab:
 
     def finalize(self, handle: JsonObject) -> JsonObject:
         """Finalize until it is done; the receipt."""
-        for _ in range(20):
+        for _ in range(600):
             answer = operations.finalize(self.deployment, handle)
             if answer["status"] == "done":
                 return dict(answer["receipt"])
+            time.sleep(0.2)  # as the workflow does
         raise AssertionError("finalize never ends")
 
     def run(self, source_id: str) -> tuple[Plan, JsonObject]:
