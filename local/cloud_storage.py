@@ -42,6 +42,7 @@ class CloudStorageServer:
         port: int | None = None,
         log: Path | None = None,
         events_topic: str | None = None,
+        events_bucket: str | None = None,
         pubsub_endpoint: str | None = None,
         environ: dict[str, str] | None = None,
     ) -> CloudStorageServer:
@@ -51,6 +52,7 @@ class CloudStorageServer:
             data_dir: one folder for each bucket; kept between starts.
             events_topic: id of the topic to which object-finalized and object-deleted events are published,
                 with ``pubsub_endpoint`` (``host:port``).
+            events_bucket: the only bucket whose events are published; all of them when absent.
             environ: what the server inherits, e.g. PATH; empty when absent.
 
         Raises:
@@ -67,7 +69,7 @@ class CloudStorageServer:
             env["PUBSUB_EMULATOR_HOST"] = pubsub_endpoint
         child = Child.start(
             "fake-gcs-server",
-            [_program(), *_arguments(port, endpoint, data_dir, project, events_topic)],
+            [_program(), *_arguments(port, endpoint, data_dir, project, events_topic, events_bucket)],
             log=log or data_dir.with_name(data_dir.name + ".log"),
             env=env,
         )
@@ -113,7 +115,12 @@ def _program() -> Path:
 
 
 def _arguments(
-    port: int, endpoint: str, data_dir: Path, project: str, events_topic: str | None
+    port: int,
+    endpoint: str,
+    data_dir: Path,
+    project: str,
+    events_topic: str | None,
+    events_bucket: str | None,
 ) -> Sequence[str]:
     arguments = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "filesystem"]
     arguments += ["-filesystem-root", str(data_dir), "-external-url", endpoint]
@@ -121,4 +128,6 @@ def _arguments(
     if events_topic is not None:
         arguments += ["-event.pubsub-project-id", project, "-event.pubsub-topic", events_topic]
         arguments += ["-event.list", "finalize,delete"]
+        if events_bucket is not None:
+            arguments += ["-event.bucket", events_bucket]
     return arguments

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from etl_runner.settings import Settings
 from local.functions import function_names
+from local.identity import PUSH_ACCOUNT
 from local.processes import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,14 +28,17 @@ class Names:
     config_bucket: str = "local-etl-config"
     state_bucket: str = "local-etl-state"
     staging_bucket: str = "local-etl-staging"
+    landing_bucket: str = "local-landing"
+    """A bucket for source files, whose object events reach file_arrival."""
     events_topic: str = "etl-run-events"
+    arrivals_topic: str = "etl-arrivals"
     workflow: str = "etl"
     job: str = "etl-runner"
 
     @property
-    def buckets(self) -> tuple[str, str, str]:
-        """The three buckets."""
-        return (self.config_bucket, self.state_bucket, self.staging_bucket)
+    def buckets(self) -> tuple[str, ...]:
+        """The deployment's three buckets, and the one for source files."""
+        return (self.config_bucket, self.state_bucket, self.staging_bucket, self.landing_bucket)
 
 
 def _function_ports() -> dict[str, int]:
@@ -52,6 +57,9 @@ class Layout:
     run_port: int = field(default_factory=free_port)
     workflows_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    identity_port: int = field(default_factory=free_port)
+    event_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    """What EventBridge and Event Grid authenticate with."""
     function_ports: Mapping[str, int] = field(default_factory=_function_ports)
 
     @property
@@ -101,6 +109,7 @@ class Layout:
             "ETL_STATE_BUCKET": names.state_bucket,
             "ETL_STAGING_BUCKET": names.staging_bucket,
             "ETL_EVENTS_TOPIC": names.events_topic,
+            "ETL_WAKE_TOPIC": names.arrivals_topic,
             "ETL_WORKFLOW": names.workflow,
             "ETL_JOB": names.job,
             "ETL_WORKFLOWS_ENDPOINT": self.workflows_endpoint,
@@ -116,6 +125,15 @@ class Layout:
     def deployment(self) -> Settings:
         """The same, as the code reads it."""
         return Settings.from_env(self.settings())
+
+    def event_env(self) -> dict[str, str]:
+        """What file_arrival needs besides, to know whom to believe."""
+        return {
+            "ETL_EVENT_AUDIENCES": self.function_urls["file_arrival"],
+            "ETL_EVENT_CALLERS": PUSH_ACCOUNT,
+            "ETL_GOOGLE_KEYS_URL": f"{_url(self.identity_port)}/oauth2/v3/certs",
+            "ETL_EVENT_KEYS": self.event_key,
+        }
 
     def workflow_env(self) -> dict[str, str]:
         """The user environment variables of the workflow."""

@@ -14,12 +14,13 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def call(method: str, url: str, body: Any = None, *, timeout: float = 30.0) -> tuple[int, Any]:
-    """One request; status, and the answer's JSON, or its text where it is none.
+    """One request; status, and the answer's JSON, or its text where it is none. A body of bytes is sent as
+    it is.
 
     Raises:
         PermanentError: nobody answers there.
     """
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the callers' own URLs
     try:

@@ -195,6 +195,26 @@ class Stack:
         """Load a source through the workflow and wait for it."""
         return self.wait_run(self.start_run(source_id), timeout)
 
+    def put_file(self, name: str, data: bytes, bucket: str | None = None) -> str:
+        """Write an object, to the landing bucket unless told otherwise, whose event is delivered; its URI."""
+        bucket = bucket or self.layout.names.landing_bucket
+        url = f"{self.layout.storage_endpoint}/upload/storage/v1/b/{bucket}/o"
+        status, answer = rest.call("POST", f"{url}?uploadType=media&name={quote(name, safe='')}", data)
+        if status != 200:
+            raise PermanentError(f"{name} was not written to {bucket}: {status} {answer}")
+        return f"gs://{bucket}/{name}"
+
+    def sweep(self) -> Any:
+        """What the scheduler's tick does every few minutes; the sweep's answer.
+
+        Raises:
+            PermanentError: the sweep failed.
+        """
+        status, answer = rest.call("POST", self.layout.function_urls["sweep"], {}, timeout=600)
+        if status != 200:
+            raise PermanentError(f"the sweep answered {status}: {answer}")
+        return answer
+
     def stop(self) -> None:
         """Stop everything, what was started last first. Safe to repeat."""
         with self._lock:
@@ -251,6 +271,9 @@ class Stack:
             project=names.project,
             port=self.layout.storage_port,
             log=self.logs / "storage.log",
+            events_topic=names.arrivals_topic,
+            events_bucket=names.landing_bucket,
+            pubsub_endpoint=f"127.0.0.1:{self.layout.pubsub_port}",
         )
         self._keep(self.storage)
         self.storage.create_buckets(names.buckets)
@@ -280,11 +303,22 @@ class Stack:
         self._keep(self.postgres)
 
     def _start_pubsub(self) -> None:
+        from local.identity import PUSH_ACCOUNT, TokenIssuer
         from local.pubsub import PubSubServer
 
-        self.pubsub = PubSubServer(port=self.layout.pubsub_port)
+        names = self.layout.names
+        issuer = TokenIssuer(self.layout.identity_port)
+        self._keep(issuer)
+        self.pubsub = PubSubServer(port=self.layout.pubsub_port, sign=issuer.token)
         self._keep(self.pubsub)
-        self.pubsub.create_topic(self.layout.names.project, self.layout.names.events_topic)
+        self.pubsub.create_topic(names.project, names.events_topic)
+        topic = self.pubsub.create_topic(names.project, names.arrivals_topic)
+        self.pubsub.create_push(
+            topic,
+            f"projects/{names.project}/subscriptions/{names.arrivals_topic}",
+            self.layout.function_urls["file_arrival"],
+            PUSH_ACCOUNT,
+        )
 
     def _start_run_jobs(self, env: Mapping[str, str]) -> None:
         from local.cloud_run import CloudRunServer, Image
@@ -330,7 +364,7 @@ class Stack:
             server = FunctionServer(
                 name,
                 REPOSITORY / "functions" / name / "main.py",
-                env=env,
+                env={**env, **self.layout.event_env()} if name == "file_arrival" else env,
                 log=self.logs / f"function-{name}.log",
                 port=self.layout.function_ports[name],
             )

@@ -105,6 +105,7 @@ class Supervisor:
 
         stack = Stack.start(self.data, environ=os.environ)
         scheduler = Scheduler(schedules, stack.start_run) if schedules else None
+        sweeper = Scheduler([Schedule.parse("sweep=*/2 * * * *")], lambda _: stack.sweep())
         try:
             write_settings(self.settings, stack.environ, ["The topology on this machine, while it is up."])
             self._parts.write_text(json.dumps(stack.endpoints()))
@@ -114,6 +115,7 @@ class Supervisor:
             self._forget()
             if scheduler is not None:
                 scheduler.stop()
+            sweeper.stop()
             stack.stop()
 
     def _launch(self, schedules: Sequence[str], time_zone: str) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from google.pubsub_v1.types import PubsubMessage, PushConfig, ReceivedMessage, Subscription
@@ -22,11 +23,16 @@ _CONCURRENT = 8
 _log = logging.getLogger(__name__)
 
 
+Sign = Callable[[str, str], str]
+"""(service account, audience) to a bearer token."""
+
+
 class Pusher:
     """Delivers one subscription's messages while it has a push endpoint; ends with the subscription."""
 
-    def __init__(self, broker: Broker, subscription: str) -> None:
+    def __init__(self, broker: Broker, subscription: str, sign: Sign | None = None) -> None:
         self._broker = broker
+        self._sign = sign or identity_token
         self._name = subscription
         self._free = threading.Semaphore(_CONCURRENT)
         threading.Thread(target=self._run, name=f"push {subscription}", daemon=True).start()
@@ -50,7 +56,7 @@ class Pusher:
 
     def _deliver(self, config: Subscription, received: ReceivedMessage) -> None:
         try:
-            if post(config, received):
+            if post(config, received, self._sign):
                 self._broker.acknowledge(self._name, [received.ack_id])
             else:
                 time.sleep(0.1)  # without a retry policy redelivery is immediate: not quite, here
@@ -61,13 +67,13 @@ class Pusher:
             self._free.release()
 
 
-def post(config: Subscription, received: ReceivedMessage) -> bool:
+def post(config: Subscription, received: ReceivedMessage, sign: Sign | None = None) -> bool:
     """Send one message; whether the endpoint took it."""
     push = config.push_config
     headers, body = _request(config, push, received)
     token = push.oidc_token
     if token.service_account_email:
-        headers["Authorization"] = "Bearer " + identity_token(
+        headers["Authorization"] = "Bearer " + (sign or identity_token)(
             token.service_account_email, token.audience or push.push_endpoint
         )
     request = urllib.request.Request(push.push_endpoint, body, headers, method="POST")  # noqa: S310

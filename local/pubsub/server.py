@@ -13,7 +13,7 @@ from google.protobuf import empty_pb2
 from google.pubsub_v1.types import pubsub as types
 
 from local.pubsub.broker import Broker, BrokerError
-from local.pubsub.push import Pusher
+from local.pubsub.push import Pusher, Sign
 
 _PULL_SECONDS = 90.0
 _STREAM_BATCH = 100
@@ -26,10 +26,12 @@ Empty = empty_pb2.Empty
 class PubSubServer:
     """A server on loopback; ``endpoint`` is the value of ``PUBSUB_EMULATOR_HOST``."""
 
-    def __init__(self, *, port: int = 0) -> None:
+    def __init__(self, *, port: int = 0, sign: Sign | None = None) -> None:
+        """``sign`` makes the bearer tokens of push requests; unsigned ones when absent."""
         self.broker = Broker()
+        self._sign = sign
         self._server = grpc.server(futures.ThreadPoolExecutor(_THREADS))
-        publisher, subscriber = _handlers(self.broker)
+        publisher, subscriber = _handlers(self.broker, sign)
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publisher),
@@ -44,16 +46,32 @@ class PubSubServer:
         """Create a topic; its full name."""
         return str(self.broker.create_topic(types.Topic(name=f"projects/{project}/topics/{topic}")).name)
 
+    def create_push(self, topic: str, name: str, endpoint: str, account: str, seconds: int = 600) -> None:
+        """Push a topic's messages, both full names, to an endpoint, whose URL is the tokens' audience; the
+        endpoint has so many seconds to answer."""
+        made = self.broker.create_subscription(
+            types.Subscription(
+                name=name,
+                topic=topic,
+                ack_deadline_seconds=seconds,
+                push_config=types.PushConfig(
+                    push_endpoint=endpoint,
+                    oidc_token=types.PushConfig.OidcToken(service_account_email=account, audience=endpoint),
+                ),
+            )
+        )
+        Pusher(self.broker, made.name, self._sign)
+
     def stop(self) -> None:
         """Stop serving."""
         self.broker.close()
         self._server.stop(grace=0.1).wait()
 
 
-def _handlers(broker: Broker) -> tuple[dict[str, Any], dict[str, Any]]:
+def _handlers(broker: Broker, sign: Sign | None) -> tuple[dict[str, Any], dict[str, Any]]:
     def create_subscription(request: Any, _: Any) -> Any:
         made = broker.create_subscription(request)
-        Pusher(broker, made.name)
+        Pusher(broker, made.name, sign)
         return made
 
     def pull(request: Any, context: Any) -> Any:
