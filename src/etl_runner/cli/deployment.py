@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from etl_runner.history.drain import Target
     from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
+    from etl_runner.rejects.service import Rejects
 
 LOCAL_SETTINGS = Path(".local/settings.env")
 
@@ -53,6 +54,9 @@ class Deployment(Protocol):
     @property
     def jobs(self) -> GcpBigQueryJobs:
         """BigQuery jobs and tables."""
+
+    def rejects(self, source_id: str) -> Rejects:
+        """The rejected rows of a source."""
 
     def planner(self) -> Planner:
         """Makes plans and writes none."""

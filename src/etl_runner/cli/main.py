@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from etl_runner.cli import exits, history, local
+from etl_runner.cli import exits, history, local, rejects
 from etl_runner.cli.doctor import doctor
 from etl_runner.cli.plan import plan
 from etl_runner.cli.repair import reset, resolve
@@ -25,6 +25,7 @@ app = typer.Typer(
 for command in (validate, plan, run, status, runs, resolve, reset, doctor):
     app.command()(command)
 app.add_typer(history.app, name="history")
+app.add_typer(rejects.app, name="rejects")
 app.add_typer(local.app, name="local")
 
 

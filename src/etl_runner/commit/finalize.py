@@ -118,8 +118,8 @@ class Finalizer:
 
     def _write_segment(self, plan: Plan, manifests: Sequence[Manifest]) -> str | None:
         """Write what the commit adds to the ledger; it counts once the state lists it."""
-        if plan.header.window.kind != "files":
-            return None
+        if plan.header.ledger_segment is not None or plan.header.window.kind != "files":
+            return plan.header.ledger_segment
         entries = ledger_entries(plan, manifests)
         return self._ledger.write(plan.header.run_id, plan.header.epoch, entries) if entries else None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
     from etl_runner.planning.write_plan import PlanWriter
+    from etl_runner.rejects.service import Rejects
     from etl_runner.sources.base import Source
     from etl_runner.sources.bigquery.access import Warehouse
     from etl_runner.state.document import State
@@ -188,6 +189,32 @@ class Deployment:
         from etl_runner.gcp.objects import GcsObjectStore
 
         return GcsObjectStore(self._storage, name)
+
+    def rejects(self, source_id: str) -> Rejects:
+        """The rejected rows of a source."""
+        from etl_runner.commit.close import utc_now
+        from etl_runner.gcp.rejects import GcpRejectsTable
+        from etl_runner.rejects.replay import ReplayPlanner
+        from etl_runner.rejects.service import Rejects
+
+        planner = ReplayPlanner(
+            self.settings,
+            self.jobs,
+            GcpRejectsTable(lambda: clients.bigquery_client(self.settings)),
+            self.staging,
+            self.state,
+            self.open_source,
+            utc_now,
+        )
+        return Rejects(
+            self.load_source(source_id),
+            self.settings,
+            planner,
+            self.jobs,
+            self.opener(source_id),
+            self.finalizer(source_id),
+            self.store(source_id),
+        )
 
     @cached_property
     def _storage(self) -> StorageClient:

@@ -163,6 +163,8 @@ class PlanHeader:
     on_bad_row: Literal["fail", "reject"] = "fail"
     max_rejects: int = 0
     allow_empty: bool = False
+    ledger_segment: str | None = None
+    """A ledger segment that was written with the plan and counts once the run is committed."""
     notes: tuple[str, ...] = ()
     """For people: what is not guaranteed, what holds ``high`` back, what was counted."""
 
