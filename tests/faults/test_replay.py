@@ -81,7 +81,7 @@ def service_of(world: World, cut: Cut | None = None) -> Rejects:
         Tables(),
         Table(world),
         process.staging,
-        Wire(world.state, "state", around),  # type: ignore[arg-type]
+        Wire(world.state, "state", around),
         nothing,
         world.clock,
     )

@@ -32,8 +32,8 @@ COMPACT_FROM = 50
 class LedgerEntry:
     """One committed file. ``version`` is its generation or etag; ``size`` in bytes; ``modified`` RFC 3339;
     ``rows`` those that were loaded; ``outcome`` ``loaded`` or ``ignored``, or ``replayed`` of a run's
-    rejects, whose ``uri`` is ``rejects:<run id>``; ``run_id`` the run that committed it; ``rejects`` rows that
-    were not loaded."""
+    rejects, whose ``uri`` is ``rejects:<run id>``; ``run_id`` the run that committed it; ``rejects`` rows
+    that were not loaded."""
 
     uri: str
     version: str
