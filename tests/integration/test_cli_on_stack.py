@@ -16,8 +16,12 @@ from typer.testing import CliRunner
 
 from etl_runner.cli.deployment import Deployment, cloud_deployment
 from etl_runner.cli.main import app
+from etl_runner.config.connections import BigQueryConnection
+from etl_runner.config.secrets import EnvFileResolver
+from etl_runner.connections.check import Surroundings, Verdict, verdict
 from etl_runner.state.document import Slot, State
 from etl_runner.state.store import StateStore
+from local import rest
 from local.layout import write_settings
 from local.stack import Stack
 
@@ -157,3 +161,107 @@ def test_the_installed_command_reads_a_settings_file(orders: Orders, tmp_path: P
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"})
     assert orders.source_id in {one["source_id"] for one in json.loads(done.stdout)["sources"]}
+
+
+def test_a_preview_shows_rows_as_they_would_land_and_writes_nothing(orders: Orders) -> None:
+    before = orders.objects()
+    code, shown = orders.etl_runner("preview", orders.source_id, "--rows", "3")
+    assert code == 0, shown
+    columns = {column["source"]: column for column in shown["columns"]}
+    assert (columns["amount"]["source_type"], columns["amount"]["destination"]) == (
+        "numeric(10,2)",
+        "NUMERIC",
+    )
+    assert columns["id"]["natural"] == "INT64"
+    expected = {
+        int(str(number)): amount
+        for number, amount in orders.database.query_text("SELECT id, amount FROM orders")
+    }
+    assert len(shown["rows"]) == 3
+    for row in shown["rows"]:  # the server prints the column's two places, 0.50; the value is 0.5
+        assert row["amount"] == str(expected[row["id"]]).rstrip("0").rstrip(".")
+    assert shown["rejects"] == []
+    assert orders.objects() == before
+
+    # The same, asked of the deployed function.
+    url = f"{orders.stack.layout.function_urls['plan']}/"
+    status, answer = rest.call(
+        "POST", url, {"operation": "preview", "source_id": orders.source_id, "rows": 3}
+    )
+    assert status == 200, answer
+    assert [row["id"] for row in answer["rows"]] == [row["id"] for row in shown["rows"]]
+    assert (
+        rest.call("POST", url, {"operation": "preview", "source_id": orders.source_id, "rows": 0})[0] == 400
+    )
+    assert rest.call("POST", url, {"operation": "guess"})[0] == 400
+    assert orders.objects() == before
+
+
+def test_a_preview_names_the_rows_that_would_be_rejected(orders: Orders) -> None:
+    orders.database.execute("UPDATE orders SET amount = 'NaN' WHERE id = 1")
+    orders.database.execute("DELETE FROM orders WHERE id > 2")
+    code, shown = orders.etl_runner("preview", orders.source_id)
+    assert code == 0, shown
+    assert [row["id"] for row in shown["rows"]] == [2]
+    (reject,) = shown["rejects"]
+    assert (reject["column"], reject["value"].lower()) == ("amount", "nan")
+
+
+def test_connections_are_tested_from_here_and_by_the_function(orders: Orders, tmp_path: Path) -> None:
+    name = orders.source_id  # the connection's id, too
+    code, answer = orders.etl_runner("connections", "test", name, "--table", "orders")
+    assert (code, answer["ok"]) == (0, True), answer
+    assert "who can read public.orders" in answer["message"]
+    url = f"{orders.stack.layout.function_urls['plan']}/"
+    status, told = rest.call("POST", url, {"operation": "test_connection", "connection": name})
+    assert (status, told["ok"]) == (200, True)
+
+    def inline(**changes: Any) -> tuple[int, Any]:
+        document = {
+            "source_type": "postgresql",
+            "host": orders.database.host,
+            "port": orders.database.port,
+            "database": orders.database.database,
+            "username": orders.database.user,
+            "password": orders.database.password,
+            **changes,
+        }
+        return rest.call("POST", url, {"operation": "test_connection", "connection": document})
+
+    assert inline()[1]["ok"]
+    status, told = inline(password="wrong-password")
+    assert (status, told["ok"]) == (200, False)
+    assert "or the password was not accepted" in told["message"]
+    assert "wrong-password" not in json.dumps(told)
+    assert "there is no database" in inline(database="nowhere")[1]["message"]
+    # Else whoever may call could have a secret sent to a server of their own.
+    secret = tmp_path / "somebody-elses"
+    secret.write_text("hunter2")
+    for reference in ({"file": str(secret)}, {"env": "HOME"}, {"secret_manager": "other"}):
+        status, told = inline(password=reference)
+        assert status == 400, told
+        assert "a request may not" in told["error"]["message"]
+
+
+def test_a_bigquery_connection_is_tested(stack: Stack) -> None:
+    settings = stack.settings
+    around = Surroundings(settings.project, bigquery_endpoint=settings.bigquery_endpoint)
+
+    def told(**fields: Any) -> Verdict:
+        connection = BigQueryConnection(
+            source_type="bigquery", project=settings.project, use_runner_account=True, **fields
+        )
+        return verdict(connection, EnvFileResolver({}), around)
+
+    assert told(dataset=settings.dataset).ok
+    missing = told(dataset="no_such_dataset")
+    assert not missing.ok
+    assert "not found, while looking at dataset no_such_dataset" in missing.sentence
+    elsewhere = Surroundings("p", bigquery_endpoint="http://127.0.0.1:1")
+    refused = verdict(
+        BigQueryConnection(source_type="bigquery", project="some-project", use_runner_account=True),
+        EnvFileResolver({}),
+        elsewhere,
+    )
+    assert (refused.ok, refused.retry) == (False, True)
+    assert "the connection was refused" in refused.sentence

@@ -15,17 +15,28 @@ from etl_runner.state.objects import ObjectStore
 if TYPE_CHECKING:
     import typer
 
+    from etl_runner.config.resolved import ResolvedSource
+    from etl_runner.config.secrets import SecretResolver
     from etl_runner.gcp.jobs import GcpBigQueryJobs
     from etl_runner.history.drain import Target
     from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
     from etl_runner.rejects.service import Rejects
+    from etl_runner.sources.base import Source
 
 LOCAL_SETTINGS = Path(".local/settings.env")
 
 
 class Deployment(Protocol):
     """What commands read, and the one thing that they start."""
+
+    @property
+    def settings(self) -> Settings:
+        """Names, limits, endpoints."""
+
+    @property
+    def secrets(self) -> SecretResolver:
+        """Where references to secrets are resolved."""
 
     @property
     def config(self) -> ObjectStore:
@@ -60,6 +71,9 @@ class Deployment(Protocol):
 
     def planner(self) -> Planner:
         """Makes plans and writes none."""
+
+    def open_source(self, resolved: ResolvedSource) -> Source:
+        """The source type's own code for a document."""
 
 
 def open_deployment(context: typer.Context, file: Path | None, local: bool) -> Deployment:

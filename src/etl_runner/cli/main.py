@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from etl_runner.cli import exits, history, local, rejects
+from etl_runner.cli import connections, exits, history, local, rejects
 from etl_runner.cli.doctor import doctor
 from etl_runner.cli.plan import plan
+from etl_runner.cli.preview import preview
 from etl_runner.cli.repair import reset, resolve
 from etl_runner.cli.run import run
 from etl_runner.cli.runs import runs
@@ -22,8 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (validate, plan, run, status, runs, resolve, reset, doctor):
+for command in (validate, preview, plan, run, status, runs, resolve, reset, doctor):
     app.command()(command)
+app.add_typer(connections.app, name="connections")
 app.add_typer(history.app, name="history")
 app.add_typer(rejects.app, name="rejects")
 app.add_typer(local.app, name="local")

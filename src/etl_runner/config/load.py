@@ -24,7 +24,16 @@ from etl_runner.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from etl_runner.state.objects import ObjectStore
 
-__all__ = ["ENDINGS", "ParsedConnection", "ParsedSource", "load_source", "parse_connection", "parse_source"]
+__all__ = [
+    "ENDINGS",
+    "ParsedConnection",
+    "ParsedSource",
+    "document_ids",
+    "load_connection",
+    "load_source",
+    "parse_connection",
+    "parse_source",
+]
 
 ENDINGS = (".yaml", ".yml", ".json")
 
@@ -59,6 +68,26 @@ def load_source(objects: ObjectStore, source_id: str) -> ResolvedSource:
     if problems or attempt.parsed is None:
         raise ConfigError(name, tuple(problems))
     return attempt.parsed.resolve(connection, stored=True)
+
+
+def load_connection(objects: ObjectStore, connection_id: str) -> ParsedConnection:
+    """Read and validate ``connections/<id>`` of the config bucket.
+
+    Raises:
+        ConfigError: it is missing, there twice, or wrong.
+        RetryableError, PermanentError: the bucket cannot be read.
+    """
+    if not names.is_id(connection_id):
+        problem = Problem("connection", "is not an id", allowed=names.ID_ALLOWED)
+        raise ConfigError("connection", (problem,))
+    name, data = _find(objects, "connections", connection_id)
+    return parse_connection(data, name=name)
+
+
+def document_ids(objects: ObjectStore, folder: str) -> list[str]:
+    """The ids of all documents of ``connections`` or ``sources``, in order."""
+    found = (info.name for info in objects.list(f"{folder}/"))
+    return sorted({_id_of(name) for name in found if name.endswith(ENDINGS) and names.is_id(_id_of(name))})
 
 
 def _in_document(document: str, problem: Problem) -> Problem:

@@ -6,11 +6,37 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from etl_runner.errors import EtlError, PermanentError, RetryableError
 
 _DEPTH = 12
 """Clients wrap a socket's error a few times; what is wrapped deeper is not worth a search."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a sentence says about a database: everything but the password."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    kind: str
+    """The product, in words."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.host}:{self.port}"
+
+
+def can_read(table: str) -> str:
+    """How the sentence of a test goes on when a table was looked at, too."""
+    return f", who can read {table}" if table else ""
+
+
+def unreachable_database(error: OSError, where: Where, timeout: float) -> EtlError:
+    """What a failed attempt to connect to a database means; ``timeout`` in seconds."""
+    return unreachable(error, where, host=where.host, timeout=timeout, tls="sslmode, sslrootcert and host")
 
 
 def unreachable(

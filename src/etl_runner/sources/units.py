@@ -23,3 +23,9 @@ def in_order(units: Sequence[WorkUnit]) -> tuple[WorkUnit, ...]:
     """The largest first, ids in that order."""
     ordered = sorted(units, key=lambda unit: -(unit.rows or 0))
     return tuple(replace(unit, id=f"u{index:05d}") for index, unit in enumerate(ordered))
+
+
+def limit_of(unit: WorkUnit) -> str:
+    """`` LIMIT n`` for a unit of which only the first rows are wanted (a preview), else nothing."""
+    limit = unit.spec.get("limit")
+    return "" if limit is None else f" LIMIT {int(limit)}"

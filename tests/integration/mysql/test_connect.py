@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from etl_runner.config.secrets import SecretValue
+from etl_runner.config.secrets import EnvFileResolver, SecretValue
 from etl_runner.errors import ConfigError, PermanentError, RetryableError
+from etl_runner.sources.mysql.check import check
 from tests.integration.mysql.support import Database, connection_to, plan_of, read_all, source_of
 
 pytestmark = pytest.mark.stack
@@ -180,6 +181,9 @@ def test_a_replica_is_refused_by_name(orders: Database) -> None:
 
 
 def test_the_connection_test_names_the_server(orders: Database) -> None:
-    text = source_of(orders, source_table_name="orders").test_connection()
+    text = check(connection_to(orders), EnvFileResolver({}), "orders")
     assert "MariaDB" in text
     assert "answers user etl" in text
+    assert "who can read" in text
+    with pytest.raises(ConfigError, match="orderz"):
+        check(connection_to(orders), EnvFileResolver({}), "orderz")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from etl_runner.config.secrets import SecretValue
+from etl_runner.config.secrets import EnvFileResolver, SecretValue
 from etl_runner.errors import ConfigError, EtlError, PermanentError, RetryableError
+from etl_runner.sources.postgres.check import check as check_connection
 from etl_runner.sources.postgres.connect import Bulk, open_control
 from local.processes import free_port
 from tests.conftest import Database
@@ -40,14 +41,20 @@ def check(caught: pytest.ExceptionInfo[EtlError], *words: str) -> None:
 
 def attempt(postgres: Database, /, **fields: Any) -> None:
     connection = connection_to(postgres, **{"password": SecretValue(PASSWORD), **fields})
-    source = source_of(postgres, connection, source_table_name="t")
-    source.test_connection()
+    check_connection(connection, EnvFileResolver({}))
 
 
 def test_a_server_that_answers(postgres: Database) -> None:
-    assert (
-        source_of(postgres, source_table_name="t").test_connection().endswith(f"answers user {postgres.user}")
-    )
+    said = check_connection(connection_to(postgres), EnvFileResolver({}))
+    assert said.endswith(f"answers user {postgres.user}.")
+
+
+def test_a_table_that_can_be_read_and_others(postgres: Database) -> None:
+    postgres.execute("CREATE SCHEMA sales; CREATE TABLE sales.orders (id int)")
+    said = check_connection(connection_to(postgres), EnvFileResolver({}), "sales.orders")
+    assert said.endswith("who can read sales.orders.")
+    with pytest.raises(ConfigError, match=r"sales\.orderz"):
+        check_connection(connection_to(postgres), EnvFileResolver({}), "sales.orderz")
 
 
 def test_unknown_host(postgres: Database) -> None:

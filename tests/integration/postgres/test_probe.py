@@ -8,9 +8,10 @@ import pytest
 
 from etl_runner.config.secrets import EnvFileResolver
 from etl_runner.errors import PermanentError
+from etl_runner.sources.network import Where
 from etl_runner.sources.postgres import probe, schema
 from etl_runner.sources.postgres.connect import Target, open_control
-from etl_runner.sources.postgres.diagnose import Where, diagnosed
+from etl_runner.sources.postgres.diagnose import diagnosed
 from tests.conftest import Database
 from tests.integration.postgres.support import connection_to, plan_of, read_all, source_of
 
@@ -63,7 +64,7 @@ def test_what_the_driver_cannot_decode_is_final_and_says_so(postgres: Database) 
     class DriverError(Exception):
         sqlstate = None
 
-    where = Where("db.example.com", 5432, "shop", "etl")
+    where = Where("db.example.com", 5432, "shop", "etl", "PostgreSQL")
     text = "IO: ReadRecord failed: Array value with lower bound not in {0, 1} is not supported"
     with (
         pytest.raises(PermanentError, match="cannot decode a value of the result"),

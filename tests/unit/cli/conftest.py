@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from etl_runner import jsontypes
 from etl_runner.cli.execution import Execution
 from etl_runner.cli.main import app
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.config.secrets import EnvFileResolver, SecretResolver
 from etl_runner.convert.fields import BqField
 from etl_runner.execution.manifest import Manifest, manifest_name
 from etl_runner.history.drain import Target
@@ -26,6 +28,8 @@ from etl_runner.planning.plan import (
     WorkUnit,
     run_prefix,
 )
+from etl_runner.settings import Settings
+from etl_runner.sources.base import Source
 from etl_runner.state.document import Last, Slot, State
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.receipts import Receipts
@@ -120,6 +124,14 @@ class FakeDeployment:
     staging: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore("staging"))
     executions: ScriptedExecutions = field(default_factory=ScriptedExecutions)
     fixed_planner: FixedPlanner = field(default_factory=FixedPlanner)
+
+    settings: Settings = field(
+        default_factory=lambda: Settings("p", "l", "EU", "d", "config", "state", "staging")
+    )
+    secrets: SecretResolver = field(default_factory=lambda: EnvFileResolver({"PASSWORD": "x"}))
+
+    def open_source(self, resolved: ResolvedSource) -> Source:
+        raise AssertionError("a source was opened")
 
     @property
     def jobs(self) -> Any:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import PermanentError, RetryableError
 from etl_runner.sources.mysql.cursors import MyCursor
-from etl_runner.sources.mysql.diagnose import Where, server_error
+from etl_runner.sources.mysql.diagnose import server_error
 from etl_runner.sources.mysql.incremental import end_of_window
 from etl_runner.sources.mysql.instant import Instant
 from etl_runner.sources.mysql.quoting import identifier, literal
 from etl_runner.sources.mysql.types import Incompatible, MyType, natural, select
+from etl_runner.sources.network import Where
 
 _T0 = dt.datetime(2024, 5, 17, 12, 0, 0)
 
@@ -125,7 +126,7 @@ def test_a_day_is_over_before_it_is_read() -> None:
         assert end_of_window(cursor, None, instant, dt.timedelta(0)) == dt.date(2024, 5, expected)
 
 
-_WHERE = Where("db.example", 3306, "shop", "reader")
+_WHERE = Where("db.example", 3306, "shop", "reader", "MySQL")
 
 
 @pytest.mark.parametrize(

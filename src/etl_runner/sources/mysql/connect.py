@@ -19,12 +19,11 @@ from etl_runner.errors import PermanentError, RetryableError
 from etl_runner.sources.mysql.diagnose import (
     ACCESS_DENIED,
     SECURE_TRANSPORT_REQUIRED,
-    Where,
     code_and_message,
     diagnosed,
     server_error,
-    unreachable,
 )
+from etl_runner.sources.network import Where, unreachable_database
 from etl_runner.sources.postgres import tls
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Target:
     @property
     def where(self) -> Where:
         c = self.connection
-        return Where(c.host, c.port, c.database, c.username)
+        return Where(c.host, c.port, c.database, c.username, "MySQL")
 
     def password(self) -> str | None:
         secret = self.connection.password
@@ -205,7 +204,7 @@ def connect(target: Target, timeout_seconds: int = CONTROL_TIMEOUT_SECONDS) -> C
         # PyMySQL keeps what the socket said beside its own words.
         original = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
         if isinstance(original, OSError):
-            raise unreachable(original, where, target.connection.connect_timeout_seconds) from None
+            raise unreachable_database(original, where, target.connection.connect_timeout_seconds) from None
         code, message = code_and_message(error)
         if code == ACCESS_DENIED and password is None:
             raise PermanentError(f"{where}: the server asks for a password, and none is configured") from None
@@ -219,7 +218,7 @@ def connect(target: Target, timeout_seconds: int = CONTROL_TIMEOUT_SECONDS) -> C
             raise RetryableError(f"{where}: the connection ended while it was opened") from None
         raise server_error(code, message, where, "connecting") from None
     except OSError as error:
-        raise unreachable(error, where, target.connection.connect_timeout_seconds) from None
+        raise unreachable_database(error, where, target.connection.connect_timeout_seconds) from None
     except RuntimeError:
         # caching_sha2_password without TLS encrypts the password by RSA, which wants a further library.
         raise PermanentError(

@@ -7,15 +7,12 @@ holds names and never a row's value or a piece of the query, whose literals are 
 
 from __future__ import annotations
 
-import errno
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from etl_runner.errors import EtlError, PermanentError, RetryableError
+from etl_runner.sources.network import Where
 
 NO_SUCH_TABLE = 1146
 ACCESS_DENIED = 1045
@@ -45,41 +42,6 @@ _RETRYABLE = {
 }
 _NAMED = (1044, 1051, 1052, 1054, 1060, NO_SUCH_TABLE, 1305, 1356, *PRIVILEGE_NEEDED)
 """Errors whose messages hold names alone."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """What a sentence says about the place: everything but the password."""
-
-    host: str
-    port: int
-    database: str
-    user: str
-
-    def __str__(self) -> str:
-        return f"MySQL at {self.host}:{self.port}"
-
-
-def unreachable(error: OSError, where: Where, timeout: float) -> EtlError:
-    """What a failed connection attempt means."""
-    if isinstance(error, socket.gaierror):
-        if error.errno == socket.EAI_AGAIN:
-            return RetryableError(f"{where}: the host name could not be resolved at the moment")
-        return PermanentError(f"{where}: the host name {where.host!r} cannot be resolved; check host")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return PermanentError(
-            f"{where}: the server's certificate was not accepted ({error.verify_message}); check sslmode,"
-            " sslrootcert and host"
-        )
-    if isinstance(error, ssl.SSLError):
-        return PermanentError(f"{where}: TLS could not be agreed on ({error.reason or 'handshake failed'})")
-    if isinstance(error, TimeoutError):
-        return RetryableError(f"{where}: no answer within {timeout:g} s; check host, port and firewalls")
-    if isinstance(error, ConnectionRefusedError):
-        return RetryableError(f"{where}: the connection was refused; check port and that the server runs")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return PermanentError(f"{where}: there is no server socket in that folder")
-    return RetryableError(f"{where}: the connection failed ({error.strerror or type(error).__name__})")
 
 
 def server_error(code: int | None, message: str, where: Where, doing: str) -> EtlError:

@@ -16,6 +16,7 @@ from etl_runner.sources.base import Rows
 from etl_runner.sources.mysql.connect import Control, Target, open_control
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.quoting import all_of
+from etl_runner.sources.units import limit_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,8 @@ def unit_query(read: Mapping[str, Any], unit: WorkUnit) -> str:
     items = ", ".join(
         f"{expression} AS {identifier(f'c{index}')}" for index, (expression, _, _) in enumerate(read["items"])
     )
-    return f"SELECT {items} FROM {read['from']} WHERE {all_of([read['where'], unit.spec.get('where')])}"
+    where = all_of([read["where"], unit.spec.get("where")])
+    return f"SELECT {items} FROM {read['from']} WHERE {where}{limit_of(unit)}"
 
 
 class MySqlReader:

@@ -122,13 +122,6 @@ class MySqlSource:
         with open_session(target, plan.read, snapshot=snapshot) as session:
             yield session
 
-    def test_connection(self) -> str:
-        """One sentence about the server that answered; raises what is wrong as one sentence."""
-        with self._control() as control:
-            control.value("SELECT 1", "asking for an answer")
-            product = "MariaDB" if control.is_mariadb else "MySQL"
-            return f"{control.where}: {product} {control.version} answers user {self._connection.username}"
-
     def _check_replica(self) -> None:
         if self._connection.replica_host is not None:
             problem = Problem(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from etl_runner.config.connections import PostgresConnection
 from etl_runner.config.secrets import SecretResolver
 from etl_runner.errors import PermanentError, RetryableError
+from etl_runner.sources.network import Where, unreachable_database
 from etl_runner.sources.postgres import tls
-from etl_runner.sources.postgres.diagnose import Where, code_and_message, diagnosed, server_error, unreachable
+from etl_runner.sources.postgres.diagnose import code_and_message, diagnosed, server_error
 from etl_runner.sources.quoting import literal
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Target:
     def where(self) -> Where:
         c = self.connection
         if self.replica and c.replica_host:
-            return Where(c.replica_host, c.replica_port or c.port, c.database, c.username)
-        return Where(c.host, c.port, c.database, c.username)
+            return Where(c.replica_host, c.replica_port or c.port, c.database, c.username, "PostgreSQL")
+        return Where(c.host, c.port, c.database, c.username, "PostgreSQL")
 
     @property
     def application(self) -> str:
@@ -207,10 +208,12 @@ def connect(target: Target) -> Control:
         raise server_error(code, message, where, "connecting") from None
     except pg8000.exceptions.InterfaceError as error:
         if isinstance(error.__cause__, OSError):
-            raise unreachable(error.__cause__, where, target.connection.connect_timeout_seconds) from None
+            raise unreachable_database(
+                error.__cause__, where, target.connection.connect_timeout_seconds
+            ) from None
         raise RetryableError(f"{where}: the connection ended while it was opened") from None
     except OSError as error:
-        raise unreachable(error, where, target.connection.connect_timeout_seconds) from None
+        raise unreachable_database(error, where, target.connection.connect_timeout_seconds) from None
     control = Control(connection, where)
     version = connection.parameter_statuses.get("server_version", "0")
     if _version_number(version) < MIN_SERVER_VERSION:

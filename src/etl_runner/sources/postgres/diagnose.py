@@ -6,16 +6,13 @@ primary message where it cannot hold a row's value, and never the query, whose l
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from etl_runner.errors import EtlError, PermanentError, RetryableError
+from etl_runner.sources.network import Where
 
 _RETRYABLE_CLASSES = ("08", "40", "53", "58")
 """Connection exception, transaction rollback, insufficient resources, system error."""
@@ -29,41 +26,6 @@ _RETRYABLE_CODES = {
     "55P03": "a lock was not free in time",
 }
 _REFUSED_LOGIN = ("28000", "28P01")
-
-
-@dataclass(frozen=True)
-class Where:
-    """What a sentence says about the place: everything but the password."""
-
-    host: str
-    port: int
-    database: str
-    user: str
-
-    def __str__(self) -> str:
-        return f"PostgreSQL at {self.host}:{self.port}"
-
-
-def unreachable(error: OSError, where: Where, timeout: float) -> EtlError:
-    """What a failed connection attempt means."""
-    if isinstance(error, socket.gaierror):
-        if error.errno == socket.EAI_AGAIN:
-            return RetryableError(f"{where}: the host name could not be resolved at the moment")
-        return PermanentError(f"{where}: the host name {where.host!r} cannot be resolved; check host")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return PermanentError(
-            f"{where}: the server's certificate was not accepted ({error.verify_message}); check sslmode,"
-            " sslrootcert and host"
-        )
-    if isinstance(error, ssl.SSLError):
-        return PermanentError(f"{where}: TLS could not be agreed on ({error.reason or 'handshake failed'})")
-    if isinstance(error, TimeoutError):
-        return RetryableError(f"{where}: no answer within {timeout:g} s; check host, port and firewalls")
-    if isinstance(error, ConnectionRefusedError):
-        return RetryableError(f"{where}: the connection was refused; check port and that the server runs")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return PermanentError(f"{where}: there is no server socket in that folder")
-    return RetryableError(f"{where}: the connection failed ({error.strerror or type(error).__name__})")
 
 
 def server_error(code: str | None, message: str, where: Where, doing: str) -> EtlError:

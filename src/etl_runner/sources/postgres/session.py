@@ -15,6 +15,7 @@ from etl_runner.sources.postgres import arrow
 from etl_runner.sources.postgres.connect import Bulk, Control, Target, open_control
 from etl_runner.sources.postgres.schema import server_of
 from etl_runner.sources.quoting import all_of, identifier
+from etl_runner.sources.units import limit_of
 
 REPLAY_WAIT_SECONDS = 60.0
 """How long a replica may take to catch up with the plan before the step is given back."""
@@ -29,7 +30,7 @@ def unit_query(read: Mapping[str, Any], unit: WorkUnit) -> str:
     """
     items = ", ".join(f"{expression} AS {identifier(name)}" for expression, name in read["items"])
     where = all_of([read["where"], unit.spec.get("where")])
-    return f"SELECT {items} FROM {read['from']} WHERE {where}"
+    return f"SELECT {items} FROM {read['from']} WHERE {where}{limit_of(unit)}"
 
 
 class PostgresReader:

@@ -131,12 +131,6 @@ class PostgresSource:
         with open_session(target, plan.read, snapshot=snapshot, sleep=self._sleep) as session:
             yield session
 
-    def test_connection(self) -> str:
-        """One sentence about the server that answered; raises what is wrong as one sentence."""
-        with self._control() as control, control.transaction():
-            version = control.value("SELECT current_setting('server_version')", "asking for the version")
-        return f"{control.where}: PostgreSQL {version} answers user {self._connection.username}"
-
     def _target(self, name: str) -> Target:
         return Target(self._connection, self._secrets, f"etl-runner {name}")
 

@@ -1,0 +1,1 @@
+"""Testing a connection: one sentence that says what answered, or what is wrong."""
