@@ -95,5 +95,5 @@ def make_plan(resolved: ResolvedSource, slots: int) -> Plan:
         max_tasks=1,
         task_slots=slots,
     )
-    planner = Planner(settings, NoTables(), open_source, lambda *_: set())
+    planner = Planner(settings, NoTables(), open_source, lambda *_: set(), lambda: "there is no Dataflow")
     return planner.make_plan(resolved, RunKey("orders", "benchmark", 1), State())

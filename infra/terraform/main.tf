@@ -27,6 +27,14 @@ locals {
     },
     var.limits.row_threshold == null ? {} : { ETL_ROW_THRESHOLD = tostring(var.limits.row_threshold) },
     var.limits.unit_rows == null ? {} : { ETL_UNIT_ROWS = tostring(var.limits.unit_rows) },
+    var.dataflow == null ? {} : { for name, value in {
+      ETL_DATAFLOW_TEMPLATE        = var.dataflow.template
+      ETL_DATAFLOW_MACHINES        = var.dataflow.machines
+      ETL_DATAFLOW_MAX_WORKERS     = tostring(var.dataflow.max_workers)
+      ETL_DATAFLOW_TEMP            = var.dataflow.temp
+      ETL_DATAFLOW_SERVICE_ACCOUNT = var.dataflow.service_account
+      ETL_DATAFLOW_SUBNETWORK      = var.dataflow.subnetwork
+    } : name => value if value != null },
   )
 }
 

@@ -101,6 +101,24 @@ variable "limits" {
   default = {}
 }
 
+variable "dataflow" {
+  description = "The distributed engine: the flex template's spec (gs://...), the workers' machines, account, subnetwork and temporary folder. Absent, the job takes plans of every size."
+  type = object({
+    template        = string
+    machines        = optional(string, "n2-standard")
+    max_workers     = optional(number, 10)
+    temp            = optional(string)
+    service_account = optional(string)
+    subnetwork      = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.dataflow == null || can(regex("^gs://[^/]+/.+", var.dataflow.template))
+    error_message = "dataflow.template names an object, gs://<bucket>/<object>."
+  }
+}
+
 variable "max_run_seconds" {
   description = "Longest run, seconds. A load job takes up to six hours by itself."
   type        = number

@@ -12,6 +12,37 @@ from dataclasses import dataclass
 
 from etl_runner.errors import ConfigError, Problem
 
+VARIABLES = {
+    "project": "ETL_PROJECT",
+    "location": "ETL_LOCATION",
+    "bigquery_location": "ETL_BIGQUERY_LOCATION",
+    "dataset": "ETL_DATASET",
+    "config_bucket": "ETL_CONFIG_BUCKET",
+    "state_bucket": "ETL_STATE_BUCKET",
+    "staging_bucket": "ETL_STAGING_BUCKET",
+    "events_topic": "ETL_EVENTS_TOPIC",
+    "workflow": "ETL_WORKFLOW",
+    "job": "ETL_JOB",
+    "row_threshold": "ETL_ROW_THRESHOLD",
+    "unit_rows": "ETL_UNIT_ROWS",
+    "max_tasks": "ETL_MAX_TASKS",
+    "task_slots": "ETL_TASK_SLOTS",
+    "dataflow_template": "ETL_DATAFLOW_TEMPLATE",
+    "dataflow_machines": "ETL_DATAFLOW_MACHINES",
+    "dataflow_max_workers": "ETL_DATAFLOW_MAX_WORKERS",
+    "dataflow_temp": "ETL_DATAFLOW_TEMP",
+    "dataflow_service_account": "ETL_DATAFLOW_SERVICE_ACCOUNT",
+    "dataflow_subnetwork": "ETL_DATAFLOW_SUBNETWORK",
+    "bigquery_endpoint": "BIGQUERY_EMULATOR_HOST",
+    "storage_endpoint": "STORAGE_EMULATOR_HOST",
+    "workflows_endpoint": "ETL_WORKFLOWS_ENDPOINT",
+    "run_endpoint": "ETL_RUN_ENDPOINT",
+    "secretmanager_endpoint": "ETL_SECRETMANAGER_ENDPOINT",
+    "dataflow_endpoint": "ETL_DATAFLOW_ENDPOINT",
+    "admin_endpoint": "ETL_ADMIN_ENDPOINT",
+}
+"""The variable of each setting."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,6 +69,19 @@ class Settings:
     """Cloud Run Job tasks of one run, at most."""
     task_slots: int = 2
     """Units that one task reads at the same time."""
+    dataflow_template: str | None = None
+    """``gs://`` URI of the flex template's spec; without it Dataflow is not part of the deployment."""
+    dataflow_machines: str = "n2-standard"
+    """Machine series and kind of Dataflow's workers; their number of processors is the plan's."""
+    dataflow_max_workers: int = 10
+    """Workers of one Dataflow job, at most."""
+    dataflow_temp: str | None = None
+    """``gs://`` folder of Dataflow's own files; ``dataflow/`` in the staging bucket when absent."""
+    dataflow_service_account: str | None = None
+    """Account of Dataflow's workers; the project's Compute Engine account when absent."""
+    dataflow_subnetwork: str | None = None
+    """``regions/<region>/subnetworks/<name>``, or its URL. Workers in a named subnetwork have private
+    addresses only, so it needs Private Google Access."""
     bigquery_endpoint: str | None = None
     bigquery_storage_endpoint: str | None = None
     storage_endpoint: str | None = None
@@ -46,6 +90,7 @@ class Settings:
     secretmanager_endpoint: str | None = None
     admin_endpoint: str | None = None
     """One server for all the APIs that tell what is deployed (``etl-runner doctor``)."""
+    dataflow_endpoint: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -88,6 +133,12 @@ class Settings:
             unit_rows=number("ETL_UNIT_ROWS", cls.unit_rows),
             max_tasks=number("ETL_MAX_TASKS", cls.max_tasks),
             task_slots=number("ETL_TASK_SLOTS", cls.task_slots),
+            dataflow_template=env.get("ETL_DATAFLOW_TEMPLATE") or None,
+            dataflow_machines=env.get("ETL_DATAFLOW_MACHINES") or cls.dataflow_machines,
+            dataflow_max_workers=number("ETL_DATAFLOW_MAX_WORKERS", cls.dataflow_max_workers),
+            dataflow_temp=env.get("ETL_DATAFLOW_TEMP") or None,
+            dataflow_service_account=env.get("ETL_DATAFLOW_SERVICE_ACCOUNT") or None,
+            dataflow_subnetwork=env.get("ETL_DATAFLOW_SUBNETWORK") or None,
             bigquery_endpoint=env.get("BIGQUERY_EMULATOR_HOST") or None,
             bigquery_storage_endpoint=env.get("ETL_BIGQUERY_STORAGE_ENDPOINT") or None,
             storage_endpoint=env.get("STORAGE_EMULATOR_HOST") or None,
@@ -95,8 +146,14 @@ class Settings:
             run_endpoint=env.get("ETL_RUN_ENDPOINT") or None,
             secretmanager_endpoint=env.get("ETL_SECRETMANAGER_ENDPOINT") or None,
             admin_endpoint=env.get("ETL_ADMIN_ENDPOINT") or None,
+            dataflow_endpoint=env.get("ETL_DATAFLOW_ENDPOINT") or None,
         )
         if problems:
             unique = {problem.path: problem for problem in problems}
             raise ConfigError("environment", tuple(unique.values()))
         return settings
+
+    def to_env(self) -> dict[str, str]:
+        """The variables that :meth:`from_env` makes the same settings of; for processes on other machines."""
+        found = {name: getattr(self, field) for field, name in VARIABLES.items()}
+        return {name: str(value) for name, value in found.items() if value is not None}

@@ -348,8 +348,8 @@ class Process:
         )
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
         planner: Any = self
-        no_document: Any = None
-        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: no_document, world.clock)
+        nothing: Any = None
+        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: nothing, nothing, world.clock)
 
     def run(self, run_id: str) -> Done | Skipped | Finished:
         """A whole run, each step repeated while it says so, as the workflow does."""

@@ -39,6 +39,10 @@ JOB = Path(__file__).parents[2] / "runner_image" / "job.py"
 PASSWORD = "TEST_SOURCE_PASSWORD"
 
 
+def no_fleet() -> str:
+    return "there is no Dataflow"
+
+
 class NoTables:
     """A dataset without tables."""
 
@@ -83,7 +87,9 @@ class World:
         state = self.deployment.store("orders").change(
             lambda _: State(epoch=1, slot=Slot("run-1", 1, deadline))
         )
-        planner = Planner(self.deployment.settings, NoTables(), self.deployment.open_source, lambda *_: set())
+        planner = Planner(
+            self.deployment.settings, NoTables(), self.deployment.open_source, lambda *_: set(), no_fleet
+        )
         self.plan = planner.make_plan(self.deployment.load_source("orders"), key, state)
         name = "runs/run-1/1/plan.jsonl"
         self.deployment.staging.create(name, self.plan.to_jsonl())

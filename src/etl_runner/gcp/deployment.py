@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from etl_runner.history.drain import Target
     from etl_runner.history.history import History
     from etl_runner.planning.planner import Planner
+    from etl_runner.planning.workers import Fleet
     from etl_runner.planning.write_plan import PlanWriter
     from etl_runner.rejects.service import Rejects
     from etl_runner.sources.base import Source
@@ -173,13 +174,20 @@ class Deployment:
         """The planner."""
         from etl_runner.planning.planner import Planner
 
-        return Planner(self.settings, self.jobs, self.open_source, self._known_files)
+        return Planner(self.settings, self.jobs, self.open_source, self._known_files, self._fleet)
 
     def plan_writer(self, source_id: str) -> PlanWriter:
         """The planning step."""
         from etl_runner.planning.write_plan import PlanWriter
 
-        return PlanWriter(self.store(source_id), self.staging, self.planner(), self.load_source)
+        return PlanWriter(
+            self.store(source_id), self.staging, self.planner(), self.load_source, self.settings
+        )
+
+    def _fleet(self) -> Fleet | str:
+        from etl_runner.gcp.dataflow import dataflow_fleet
+
+        return dataflow_fleet(self.settings, lambda name: GcsObjectStore(self._storage, name))
 
     def _known_files(self, source_id: str, state: State) -> set[tuple[str, str]]:
         return Ledger(self.state, source_id).known(state)

@@ -6,17 +6,20 @@ Limits: https://cloud.google.com/run/quotas (tasks), DESIGN on planning (slots a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from etl_runner.errors import PermanentError
-from etl_runner.planning.plan import Engine
+from etl_runner.planning.plan import Engine, Workers
+from etl_runner.planning.workers import UNITS_A_SLOT, Fleet, size_workers
 
 # A reader that is slower than this is stuck, not slow: 1/25 of what one was measured to do.
 _SLOW_ROWS_A_SECOND = 20_000
 _LEAST_TIME = timedelta(minutes=15)
 _MOST_TIME = timedelta(hours=24)
-_UNITS_A_SLOT = 8
+# Machines have to be started, and to fetch the image, before they read anything.
+_DATAFLOW_START = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class Choice:
     reason: str
     tasks: int
     slots: int
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """What the choice depends on. ``rows`` is an estimate; ``connections`` what the source allows."""
+    """What the choice depends on. ``rows`` is an estimate; ``connections`` what the source allows;
+    ``snapshot`` whether all units should be read in one, which only one task can; ``fleet`` what Dataflow
+    may use, or the sentence that says what it lacks (called only when Dataflow is wanted)."""
 
     units: int
     rows: int | None
@@ -41,6 +47,7 @@ class Sizing:
     max_tasks: int
     slots: int
     connections: int | None
+    fleet: Callable[[], Fleet | str]
 
 
 def choose_direct(wanted: str, obstacle: str | None, *, possible: bool) -> Choice | None:
@@ -65,27 +72,37 @@ def choose_engine(sizing: Sizing) -> Choice:
     """Fewer rows than the threshold go to a Cloud Run Job, more to Dataflow where that is deployed."""
     if sizing.units == 0:
         return Choice("none", "nothing to extract", 0, 0)
+    rows = "an unknown number of rows" if sizing.rows is None else f"about {sizing.rows:,} rows"
+    if sizing.wanted == "cloud_run":
+        return _cloud_run(sizing, f"the source document says so ({rows})")
+    if sizing.wanted == "dataflow":
+        return _dataflow(sizing, f"the source document says so ({rows})")
+    if sizing.rows is None or sizing.rows < sizing.threshold:
+        return _cloud_run(sizing, f"{rows}, below the threshold {sizing.threshold:,}")
+    why = f"{rows}, not fewer than the threshold {sizing.threshold:,}"
+    if sizing.snapshot:
+        return _cloud_run(sizing, f"{why}; but they are read in one snapshot, which one task of the job does")
+    return _dataflow(sizing, why)
+
+
+def _dataflow(sizing: Sizing, why: str) -> Choice:
+    fleet = sizing.fleet()
+    if isinstance(fleet, str):
+        return _cloud_run(sizing, f"{why}; but {fleet}, so the Cloud Run Job takes them")
+    workers, size = size_workers(sizing.units, fleet, sizing.connections)
+    return Choice("dataflow", f"{why}; {size}", workers.count * workers.processes, workers.threads, workers)
+
+
+def _cloud_run(sizing: Sizing, why: str) -> Choice:
     slots = min(sizing.slots, sizing.connections or sizing.slots, sizing.units)
-    tasks = 1 if sizing.snapshot else math.ceil(sizing.units / (slots * _UNITS_A_SLOT))
+    tasks = 1 if sizing.snapshot else math.ceil(sizing.units / (slots * UNITS_A_SLOT))
     if sizing.connections is not None:
         tasks = min(tasks, sizing.connections // slots)
-    tasks = max(1, min(tasks, sizing.max_tasks))
-    return Choice("cloud_run", _reason(sizing), tasks, slots)
+    return Choice("cloud_run", why, max(1, min(tasks, sizing.max_tasks)), slots)
 
 
-def time_limit(rows: int | None, tasks: int) -> timedelta:
+def time_limit(rows: int | None, tasks: int, engine: Engine = "cloud_run") -> timedelta:
     """How long the extraction of about ``rows`` rows may take before it counts as stuck."""
     seconds = (rows or 0) / (_SLOW_ROWS_A_SECOND * max(1, tasks))
-    return min(_LEAST_TIME + timedelta(seconds=math.ceil(seconds)), _MOST_TIME)
-
-
-def _reason(sizing: Sizing) -> str:
-    rows = "an unknown number of" if sizing.rows is None else f"about {sizing.rows:,}"
-    if sizing.wanted == "cloud_run":
-        return f"the source document says so ({rows} rows)"
-    fallback = "Dataflow is not part of this deployment, so the Cloud Run Job takes them"
-    if sizing.wanted == "dataflow":
-        return f"the source document asks for Dataflow; {fallback}"
-    if sizing.rows is not None and sizing.rows >= sizing.threshold:
-        return f"{rows} rows are not fewer than the threshold {sizing.threshold:,}; {fallback}"
-    return f"{rows} rows, below the threshold {sizing.threshold:,}"
+    start = _DATAFLOW_START if engine == "dataflow" else timedelta()
+    return min(_LEAST_TIME + start + timedelta(seconds=math.ceil(seconds)), _MOST_TIME)

@@ -80,6 +80,20 @@ class WorkUnit:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The machines of a Dataflow job. Readers in all: ``count * processes * threads``."""
+
+    count: int
+    machine_type: str
+    processes: int
+    """Worker processes of one machine."""
+    threads: int
+    """Units that one process reads at the same time."""
+    image: str
+    """The container image that they run."""
+
+
+@dataclass(frozen=True)
 class Destination:
     """Where the rows go and how the table has to look."""
 
@@ -139,7 +153,7 @@ class PlanHeader:
     units: int
     tasks: int
     slots: int
-    """Units that one task reads at the same time."""
+    """Units that one task reads at the same time. On Dataflow a worker process counts as a task."""
     estimated_rows: int | None
     estimated_bytes: int | None
     estimate_how: str
@@ -165,6 +179,8 @@ class PlanHeader:
     allow_empty: bool = False
     ledger_segment: str | None = None
     """A ledger segment that was written with the plan and counts once the run is committed."""
+    workers: Workers | None = None
+    """For Dataflow."""
     notes: tuple[str, ...] = ()
     """For people: what is not guaranteed, what holds ``high`` back, what was counted."""
 
@@ -175,6 +191,7 @@ class PlanHeader:
             "window": asdict(self.window),
             "columns": [column.to_json() for column in self.columns],
             "destination": self.destination.to_json(),
+            "workers": None if self.workers is None else asdict(self.workers),
         }
 
     @classmethod
@@ -190,6 +207,7 @@ class PlanHeader:
                 "destination": Destination.from_json(value["destination"]),
                 "merge_keys": tuple(value.get("merge_keys", ())),
                 "metadata": tuple(value["metadata"]),
+                "workers": Workers(**value["workers"]) if value.get("workers") else None,
                 "notes": tuple(value["notes"]),
             }
         )

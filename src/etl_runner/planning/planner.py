@@ -12,7 +12,8 @@ from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_direct, choose_engine
-from etl_runner.planning.plan import Disposition, Plan, PlanHeader
+from etl_runner.planning.plan import Disposition, Engine, Plan, PlanHeader
+from etl_runner.planning.workers import Fleet, most_readers
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Extract, FilesOfWindow, PlanRequest, Scope, Source
 from etl_runner.state.document import State
@@ -34,12 +35,15 @@ class Planner:
         tables: Tables,
         open_source: Callable[[ResolvedSource], Source],
         known_files: KnownFiles,
+        fleet: Callable[[], Fleet | str],
         clock: Clock = utc_now,
     ) -> None:
+        """``fleet`` says what Dataflow may use, or what it lacks; asked only when it is wanted."""
         self._settings = settings
         self._tables = tables
         self._open_source = open_source
         self._known_files = known_files
+        self._fleet = fleet
         self._clock = clock
 
     def make_plan(
@@ -78,8 +82,13 @@ class Planner:
             matched = Matched((), destination, (), ())
         else:
             matched = match_columns(document, description, destination, source.expression)
-        unit_rows = document.unit_rows or settings.unit_rows
-        request = PlanRequest(matched.columns, state.watermark, unit_rows, destination=matched.destination)
+        request = PlanRequest(
+            matched.columns,
+            state.watermark,
+            document.unit_rows or settings.unit_rows,
+            destination=matched.destination,
+            readers=None if document.unit_rows else self._readers(resolved),
+        )
         extract = source.plan(request)
         direct = extract.direct
         alone = choose_direct(document.engine, extract.not_direct, possible=direct is not None)
@@ -97,6 +106,7 @@ class Planner:
                 max_tasks=settings.max_tasks,
                 slots=settings.task_slots,
                 connections=extract.max_connections,
+                fleet=self._fleet,
             )
         )
         merge = matched.merge
@@ -131,6 +141,7 @@ class Planner:
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,
             allow_empty=document.allow_empty,
+            workers=choice.workers,
             notes=tuple(
                 dict.fromkeys(
                     (
@@ -138,12 +149,21 @@ class Planner:
                         *matched.notes,
                         *extract.notes,
                         *_direct_notes(extract),
-                        *_snapshot_notes(document.load_type, extract),
+                        *_snapshot_notes(document.load_type, extract, choice.engine),
                     )
                 )
             ),
         )
         return Plan(header, extract.units)
+
+    def _readers(self, resolved: ResolvedSource) -> int:
+        """Units that may be read at the same time, whatever the engine will be."""
+        settings = self._settings
+        most = settings.max_tasks * settings.task_slots
+        if settings.dataflow_template is not None:
+            most = max(most, most_readers(settings.dataflow_max_workers, settings.task_slots))
+        connections = getattr(resolved.connection, "max_connections", None)
+        return most if connections is None else min(most, connections)
 
 
 def _unplanned(state: State) -> Mapping[str, str]:
@@ -167,9 +187,14 @@ def _direct_notes(extract: Extract) -> tuple[str, ...]:
     return (f"BigQuery does not do it alone: {extract.not_direct}",)
 
 
-def _snapshot_notes(load_type: str, extract: Extract) -> tuple[str, ...]:
+def _snapshot_notes(load_type: str, extract: Extract, engine: Engine) -> tuple[str, ...]:
     # The plan names the version of each file, whenever it is read.
-    one_state = extract.snapshot_possible or extract.one_instant or extract.window.kind == "files"
+    one_state = extract.one_instant or extract.window.kind == "files"
     if load_type != "catalog" or one_state or not extract.units:
         return ()
-    return ("units are read one after the other, not in one snapshot: rows that change meanwhile may differ",)
+    note = "units are read one after the other, not in one snapshot: rows that change meanwhile may differ"
+    if not extract.snapshot_possible:
+        return (note,)
+    if engine == "dataflow":
+        return (f"{note} (engine: auto or cloud_run reads them in one)",)
+    return ()

@@ -13,8 +13,10 @@ from etl_runner.commit.open_run import extend_deadline
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ObjectExists, PermanentError
 from etl_runner.planning.engine import time_limit
+from etl_runner.planning.launch import Launch, launch_of
 from etl_runner.planning.plan import Plan, PlanHeader, run_prefix
 from etl_runner.planning.planner import Planner
+from etl_runner.settings import Settings
 from etl_runner.state.objects import ObjectStore
 from etl_runner.state.store import StateStore
 
@@ -36,6 +38,7 @@ class PlanStep:
     units: int
     tasks: int
     timeout_seconds: int
+    dataflow: Launch | None = None
 
 
 def plan_name(run_id: str, epoch: int) -> str:
@@ -52,6 +55,7 @@ class PlanWriter:
         staging: ObjectStore,
         planner: Planner,
         load_source: Callable[[str], ResolvedSource],
+        settings: Settings,
         clock: Clock = utc_now,
         *,
         renew: bool = True,
@@ -62,6 +66,7 @@ class PlanWriter:
         self._staging = staging
         self._planner = planner
         self._load_source = load_source
+        self._settings = settings
         self._clock = clock
 
     def write_plan(self, key: RunKey, files: tuple[FileVersion, ...] | None = None) -> PlanStep:
@@ -92,9 +97,11 @@ class PlanWriter:
                 f"run id {key.run_id} is that of a run of source {header.source_id}; start the run of source "
                 f"{key.source_id} with an id of its own"
             )
-        limit = math.ceil(time_limit(header.estimated_rows, header.tasks).total_seconds())
+        limit = math.ceil(time_limit(header.estimated_rows, header.tasks, header.engine).total_seconds())
         self._renew(key, state.slot.deadline if state.slot else "")
-        return PlanStep(header.engine, self._staging.uri(name), header.units, header.tasks, limit)
+        uri = self._staging.uri(name)
+        launch = launch_of(header, uri, self._settings)
+        return PlanStep(header.engine, uri, header.units, header.tasks, limit, launch)
 
     def _renew(self, key: RunKey, deadline: str) -> None:
         # The state object takes about one write a second: none where the lease of the opening will do.

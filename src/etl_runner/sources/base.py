@@ -7,6 +7,7 @@ the extract (:meth:`Source.plan`); a worker, much later and elsewhere, opens a r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 Known = Callable[[], set[tuple[str, str]]]
 """Reads the ledger at that moment: the (uri, version) of every committed file."""
+
+
+_UNITS_A_READER = 16
+_MOST_ROWS_A_UNIT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,19 @@ class PlanRequest:
     """The state's watermark: what the last committed plan returned as ``next_watermark``."""
     unit_rows: int
     max_units: int = 9_000
+    """A load takes 10,000 URIs, and a unit may have more than one shard."""
     destination: Destination | None = None
     """Where the rows go; the table as it stands, with the columns that the run adds."""
+    readers: int | None = None
+    """Units that will be read at the same time, at most; None: cut by ``unit_rows`` alone."""
+
+    def most_units(self, rows: int | None) -> int:
+        """How many units are enough for about ``rows`` rows: 16 for each reader, since more would only cost
+        the source more queries, but none of more than a million rows."""
+        if self.readers is None:
+            return self.max_units
+        enough = max(_UNITS_A_READER * self.readers, math.ceil((rows or 0) / _MOST_ROWS_A_UNIT))
+        return min(self.max_units, enough)
 
 
 @dataclass(frozen=True)

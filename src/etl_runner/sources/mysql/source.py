@@ -85,7 +85,9 @@ class MySqlSource:
             rows = estimates.estimate(control, relation, where)
             if incremental is not None and incremental.high is None:
                 rows = replace(rows, rows=0)
-            cut = units.cut(control, relation, incremental, rows, request.unit_rows, request.max_units)
+            cut = units.cut(
+                control, relation, incremental, rows, request.unit_rows, request.most_units(rows.rows)
+            )
         catalog = incremental is None
         notes = [] if incremental is None else list(incremental.notes)
         notes.append(f"units: {cut.how}")

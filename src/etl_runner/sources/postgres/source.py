@@ -93,7 +93,9 @@ class PostgresSource:
                 if incremental is not None:
                     horizon = incremental.window.detail["xid_horizon"]
                 rows = self._estimate(control, relation, request.columns, incremental)
-                cut = units.cut(control, relation, incremental, rows, request.unit_rows, request.max_units)
+                cut = units.cut(
+                    control, relation, incremental, rows, request.unit_rows, request.most_units(rows.rows)
+                )
             few = bool(cut.units) and rows.rows < probe.MOST_ROWS
             if incremental and few and probe.nothing_new(control, relation, incremental.condition):
                 cut = replace(cut, units=(), how="none, nothing is new")
