@@ -71,7 +71,7 @@ class Chain:
             },
             self.clock,
             HttpClient("workflows@p.iam.gserviceaccount.com"),
-            {"run": self.server.url},
+            {"run": self.server.url, "dataflow": self.server.url},
         )
         return json.loads(engine.run({"source_id": "orders"} if argument is None else argument))
 
@@ -342,3 +342,126 @@ def test_a_slip_in_the_definition_is_found_before_anything_runs(break_it: Callab
     assert broken != ETL.read_text()
     with pytest.raises(DefinitionError):
         load(broken)
+
+
+# -- the distributed engine -------------------------------------------------------------------------------
+
+LAUNCH = {
+    "job_name": "etl-run-1",
+    "template": "gs://a/etl.json",
+    "parameters": {"plan_uri": "gs://s/plan.jsonl"},
+    "environment": {"numWorkers": 3},
+}
+JOBS = "/v1b3/projects/p/locations/europe-west1/jobs"
+LAUNCHES = "/v1b3/projects/p/locations/europe-west1/flexTemplates:launch"
+
+
+def in_state(state: str, name: str = "etl-run-1", job_id: str = "j1") -> dict[str, str]:
+    return {"id": job_id, "name": name, "currentState": f"JOB_STATE_{state}"}
+
+
+@pytest.fixture
+def dataflow(chain: Chain) -> Chain:
+    chain.script.replies["/plan"] = [Reply(200, {**PLAN, "engine": "dataflow", "dataflow": LAUNCH})]
+    chain.script.replies[JOBS] = [Reply(200, {})]
+    chain.script.replies[LAUNCHES] = [Reply(200, {"job": in_state("QUEUED")})]
+    chain.script.replies[f"{JOBS}/j1"] = [
+        Reply(200, in_state("QUEUED")),
+        Reply(200, in_state("RUNNING")),
+        Reply(200, in_state("DONE")),
+    ]
+    return chain
+
+
+def cancels(chain: Chain) -> list[Any]:
+    return [r.body for r in chain.server.requests if r.method == "PUT" and r.path == f"{JOBS}/j1"]
+
+
+def test_a_large_plan_goes_to_dataflow(dataflow: Chain) -> None:
+    assert dataflow.run() == RECEIPT
+    paths = [path.partition("?")[0] for path in dataflow.paths()]
+    assert paths == ["/trigger", "/plan", JOBS, LAUNCHES, *[f"{JOBS}/j1"] * 3, "/finalize"]
+    looked = dataflow.server.requests[2].path
+    assert "name=etl-run-1" in looked
+    assert "filter=ALL" in looked
+    assert dataflow.to(LAUNCHES)[0].body == {
+        "launchParameter": {
+            "jobName": "etl-run-1",
+            "containerSpecGcsPath": "gs://a/etl.json",
+            "parameters": {"plan_uri": "gs://s/plan.jsonl"},
+            "environment": {"numWorkers": 3},
+        }
+    }
+    assert dataflow.to("/finalize")[0].body == HANDLE
+    assert cancels(dataflow) == []
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "DONE", "PENDING"])
+def test_a_job_of_the_runs_name_is_adopted(dataflow: Chain, state: str) -> None:
+    others = in_state("RUNNING", name="etl-run-11", job_id="other")
+    dataflow.script.replies[JOBS] = [Reply(200, {"jobs": [others, in_state(state)]})]
+    assert dataflow.run() == RECEIPT
+    assert dataflow.to(LAUNCHES) == []
+
+
+@pytest.mark.parametrize("fault", [Reply(409, {"error": {"message": "name taken"}}), Reply(500, {})])
+def test_a_launch_without_an_answer_adopts_what_is_there(dataflow: Chain, fault: Reply) -> None:
+    dataflow.script.replies[LAUNCHES] = [fault]
+    dataflow.script.replies[JOBS] = [Reply(200, {}), Reply(200, {"jobs": [in_state("RUNNING")]})]
+    assert dataflow.run() == RECEIPT
+    assert len(dataflow.to(LAUNCHES)) == 1
+
+
+def test_a_launch_that_is_refused_closes_the_run(dataflow: Chain) -> None:
+    dataflow.script.replies[LAUNCHES] = [Reply(403, {"error": {"message": "dataflow.jobs.create denied"}})]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    dataflow.fails()
+    failure = dataflow.to("/finalize")[0].body["failure"]
+    assert failure == {"step": "extract", "message": "dataflow.jobs.create denied", "code": 403}
+    assert cancels(dataflow) == []
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "DRAINED", "UPDATED"])
+def test_every_other_end_of_the_job_closes_the_run(dataflow: Chain, state: str) -> None:
+    dataflow.script.replies[f"{JOBS}/j1"] = [Reply(200, in_state(state))]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    assert dataflow.fails().value["message"] == "unit 3 has no manifest"
+    failure = dataflow.to("/finalize")[0].body["failure"]
+    assert failure["message"] == f"the Dataflow job j1 ended as JOB_STATE_{state}"
+
+
+def test_a_job_that_takes_too_long_is_cancelled(dataflow: Chain) -> None:
+    dataflow.script.replies[f"{JOBS}/j1"] = [Reply(200, in_state("RUNNING"))]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    started = dataflow.clock.now()
+    dataflow.fails()
+    assert PLAN["timeout_seconds"] - 30 <= dataflow.clock.now() - started <= PLAN["timeout_seconds"]
+    assert cancels(dataflow) == [{"requestedState": "JOB_STATE_CANCELLED"}]
+    assert "time was used up" in dataflow.to("/finalize")[0].body["failure"]["message"]
+
+
+def test_the_runs_deadline_bounds_the_dataflow_job(dataflow: Chain) -> None:
+    dataflow.env = {"MAX_RUN_SECONDS": "600"}
+    dataflow.script.replies[f"{JOBS}/j1"] = [Reply(200, in_state("RUNNING"))]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    started = dataflow.clock.now()
+    dataflow.fails()
+    assert dataflow.clock.now() - started <= 600
+
+
+def test_a_job_that_can_not_be_followed_is_cancelled_and_the_first_reason_is_told(dataflow: Chain) -> None:
+    dataflow.script.replies[f"{JOBS}/j1"] = [Reply(403, {"error": {"message": "jobs.get denied"}})]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    dataflow.fails()
+    assert cancels(dataflow) == [{"requestedState": "JOB_STATE_CANCELLED"}]
+    assert dataflow.to("/finalize")[0].body["failure"]["message"] == "jobs.get denied"
+
+
+def test_a_day_of_polling_stays_within_the_limit_of_steps(dataflow: Chain) -> None:
+    plan = {**PLAN, "engine": "dataflow", "dataflow": LAUNCH, "timeout_seconds": 86400}
+    dataflow.script.replies["/plan"] = [Reply(200, plan)]
+    dataflow.script.replies[f"{JOBS}/j1"] = [
+        *[Reply(200, in_state("RUNNING"))] * 2_800,
+        Reply(200, in_state("DONE")),
+    ]
+    assert dataflow.run() == RECEIPT
