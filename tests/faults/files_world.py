@@ -139,8 +139,14 @@ class FilesProcess:
             self.store, records, self.staging, bigquery, closer, collect_verified, ledger
         )
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
-        planner = Planner(SETTINGS, bigquery, self.open_source, lambda _, state: ledger.known(state))
-        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: world.resolved())
+        planner = Planner(
+            SETTINGS,
+            bigquery,
+            self.open_source,
+            lambda _, state: ledger.known(state),
+            lambda: "there is none",
+        )
+        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: world.resolved(), SETTINGS)
 
     def open_source(self, resolved: ResolvedSource) -> FilesSource:
         """The source of the document, on the bucket in memory."""

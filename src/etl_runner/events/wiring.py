@@ -89,7 +89,13 @@ class EventParts:
         finalizer = deployment.finalizer(source_id)
         lease = timedelta(seconds=self.settings.lease_seconds)
         plans = PlanWriter(
-            store, deployment.staging, deployment.planner(), deployment.load_source, utc_now, renew=False
+            store,
+            deployment.staging,
+            deployment.planner(),
+            deployment.load_source,
+            deployment.settings,
+            utc_now,
+            renew=False,
         )
         steps = InProcessSteps(
             plans,
