@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from etl_runner.errors import PermanentError
@@ -13,7 +14,14 @@ from etl_runner.errors import PermanentError
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def call(method: str, url: str, body: Any = None, *, timeout: float = 30.0) -> tuple[int, Any]:
+def call(
+    method: str,
+    url: str,
+    body: Any = None,
+    *,
+    timeout: float = 30.0,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Any]:
     """One request; status, and the answer's JSON, or its text where it is none. A body of bytes is sent as
     it is.
 
@@ -21,8 +29,8 @@ def call(method: str, url: str, body: Any = None, *, timeout: float = 30.0) -> t
         PermanentError: nobody answers there.
     """
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the callers' own URLs
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310 - the callers' own URLs
     try:
         with opener.open(request, timeout=timeout) as answer:
             return answer.status, _decoded(answer.read())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from local.bigquery.stand_in import BigQueryStandIn
     from local.cloud_run import CloudRunServer
     from local.cloud_storage import CloudStorageServer
+    from local.identity import TokenIssuer
     from local.postgres import PostgresServer
     from local.pubsub import PubSubServer
     from local.workflows.service import WorkflowsServer
@@ -74,6 +75,7 @@ class Stack:
     storage: CloudStorageServer
     bigquery: BigQueryStandIn
     pubsub: PubSubServer
+    identity: TokenIssuer
     run_jobs: CloudRunServer
     workflows: WorkflowsServer
     admin: AdminServer
@@ -307,9 +309,9 @@ class Stack:
         from local.pubsub import PubSubServer
 
         names = self.layout.names
-        issuer = TokenIssuer(self.layout.identity_port)
-        self._keep(issuer)
-        self.pubsub = PubSubServer(port=self.layout.pubsub_port, sign=issuer.token)
+        self.identity = TokenIssuer(self.layout.identity_port)
+        self._keep(self.identity)
+        self.pubsub = PubSubServer(port=self.layout.pubsub_port, sign=self.identity.token)
         self._keep(self.pubsub)
         self.pubsub.create_topic(names.project, names.events_topic)
         topic = self.pubsub.create_topic(names.project, names.arrivals_topic)
