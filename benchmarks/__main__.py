@@ -16,15 +16,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import databases
+from benchmarks import databases, files
 from benchmarks.contender import Contender
+from benchmarks.file_data import folder_of
 from benchmarks.measure import ROOT, interleaved, run_once
 from benchmarks.report import Suite, chart, markdown, table
 from benchmarks.server import mariadb, server
 
 FLAT = 0.20
 """How far peak memory may differ between the two sizes and still count as flat."""
-SUITES = ("postgres", "mariadb", "memory")
+SUITES = ("postgres", "mariadb", "files", "memory")
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,29 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _postgres(arguments: argparse.Namespace) -> Suite:
+def _postgres(arguments: argparse.Namespace) -> list[Suite]:
     rows = arguments.rows
     with server(arguments.folder, databases.sizes(rows)) as running:
         contenders = databases.of_postgres(running.url, rows, with_peers=arguments.peers)
-        return _measured("PostgreSQL to Parquet", contenders, arguments)
+        return [_measured("PostgreSQL to Parquet", contenders, arguments)]
 
 
-def _mariadb(arguments: argparse.Namespace) -> Suite:
+def _mariadb(arguments: argparse.Namespace) -> list[Suite]:
     rows = arguments.rows
     with mariadb(arguments.folder, databases.sizes(rows)) as url:
         contenders = databases.of_mariadb(url, rows, with_peers=arguments.peers)
-        return _measured("MariaDB to Parquet", contenders, arguments)
+        return [_measured("MariaDB to Parquet", contenders, arguments)]
+
+
+def _files(arguments: argparse.Namespace) -> list[Suite]:
+    rows = arguments.rows
+    _say(f"files of {rows:,} rows")
+    folder = folder_of(arguments.folder, rows)
+    found = []
+    for kind, title in files.TITLES.items():
+        contenders = files.of_format(kind, folder / f"orders.{kind}", rows, with_peers=arguments.peers)
+        found.append(_measured(title, contenders, arguments))
+    return found
 
 
 def _measured(title: str, contenders: list[Contender], arguments: argparse.Namespace) -> Suite:
@@ -69,7 +81,11 @@ def _memory(arguments: argparse.Namespace) -> list[Peak]:
     return peaks
 
 
-MEASURES: dict[str, Callable[[argparse.Namespace], Suite]] = {"postgres": _postgres, "mariadb": _mariadb}
+MEASURES: dict[str, Callable[[argparse.Namespace], list[Suite]]] = {
+    "postgres": _postgres,
+    "mariadb": _mariadb,
+    "files": _files,
+}
 
 
 def _show_peaks(peaks: list[Peak], change: float) -> str:
@@ -98,17 +114,18 @@ def main() -> int:
     wanted = arguments.suites or list(SUITES)
     if unknown := sorted(set(wanted) - set(SUITES)):
         parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
-    suites = []
+    suites: list[Suite] = []
     for name in wanted:
         if name in MEASURES:
-            suites.append(MEASURES[name](arguments))
+            found = MEASURES[name](arguments)
+            suites += found
             if not arguments.json:
-                print(table(suites[-1]), end="\n\n", flush=True)
+                print("\n\n".join(table(suite) for suite in found), end="\n\n", flush=True)
     peaks = _memory(arguments) if "memory" in wanted else []
     change = peaks[-1].peak_mb / peaks[0].peak_mb - 1 if peaks else 0.0
     if arguments.json:
-        found = {"suites": [suite.to_json() for suite in suites], "memory": [asdict(peak) for peak in peaks]}
-        print(json.dumps(found, indent=2))
+        everything = {"suites": [suite.to_json() for suite in suites], "memory": [asdict(p) for p in peaks]}
+        print(json.dumps(everything, indent=2))
     elif peaks:
         print(_show_peaks(peaks, change))
     if arguments.write:

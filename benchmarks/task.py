@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,7 @@ from etl_runner.commit.close import RunKey
 from etl_runner.config.parse import parse_source
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.config.secrets import EnvFileResolver
+from etl_runner.planning.destination import Tables
 from etl_runner.planning.plan import Plan
 from etl_runner.planning.planner import Planner
 from etl_runner.settings import Settings
@@ -81,7 +83,12 @@ def open_source(resolved: ResolvedSource) -> Source:
     return build_source(resolved, EnvFileResolver())
 
 
-def make_plan(resolved: ResolvedSource, slots: int) -> Plan:
+def make_plan(
+    resolved: ResolvedSource,
+    slots: int,
+    open_it: Callable[[ResolvedSource], Source] = open_source,
+    tables: Tables | None = None,
+) -> Plan:
     """The plan of a first run, ``slots`` readers in one task."""
     settings = Settings(
         project="p",
@@ -95,5 +102,7 @@ def make_plan(resolved: ResolvedSource, slots: int) -> Plan:
         max_tasks=1,
         task_slots=slots,
     )
-    planner = Planner(settings, NoTables(), open_source, lambda *_: set(), lambda: "there is no Dataflow")
+    planner = Planner(
+        settings, tables or NoTables(), open_it, lambda *_: set(), lambda: "there is no Dataflow"
+    )
     return planner.make_plan(resolved, RunKey("orders", "benchmark", 1), State())
