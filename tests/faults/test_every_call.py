@@ -17,6 +17,7 @@ SHAPES = [
     ("replace", "direct, uncounted"),
     ("merge", "staged"),
     ("merge", "direct"),
+    ("replace_range", "staged"),
 ]
 """Disposition and way: one load, a load and a query, or BigQuery reading the source itself."""
 

@@ -123,6 +123,16 @@ class BigQueryWorld:
             self._write(found[1], self.tables[found[2]], "WRITE_APPEND")
             return len(self.tables[found[2]]) + self.miscount
         if found := re.fullmatch(
+            r"MERGE INTO `(.+?)` AS T USING \(SELECT .* FROM `(.+?)`\) AS S ON FALSE "
+            r"WHEN NOT MATCHED BY SOURCE AND T.`id` > (\d+) AND T.`id` <= (\d+) THEN DELETE "
+            r"WHEN NOT MATCHED BY TARGET THEN INSERT .*",
+            job["query"],
+        ):
+            low, high = int(found[3]), int(found[4])
+            kept = [row for row in self.tables[found[1]] if not low < row <= high]
+            self.tables[found[1]] = [*kept, *self.tables[found[2]]]
+            return len(self.tables[found[2]])
+        if found := re.fullmatch(
             r"MERGE INTO `(.+?)` AS T USING .* FROM `(.+?)`\).* VALUES .*", job["query"]
         ):
             staged = self.tables[found[2]]
@@ -423,6 +433,7 @@ class Process:
                 on_bad_row="reject",
                 max_rejects=1_000,
                 merge_keys=("id",) if world.disposition == "merge" else (),
+                merge_order="id" if world.disposition == "replace_range" else None,
             ),
             units,
         )

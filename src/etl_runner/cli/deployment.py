@@ -15,6 +15,8 @@ from etl_runner.state.objects import ObjectStore
 if TYPE_CHECKING:
     import typer
 
+    from etl_runner.cancel import Engines
+    from etl_runner.commit.finalize import Finalizer
     from etl_runner.config.resolved import ResolvedSource
     from etl_runner.config.secrets import SecretResolver
     from etl_runner.gcp.jobs import GcpBigQueryJobs
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from etl_runner.planning.planner import Planner
     from etl_runner.rejects.service import Rejects
     from etl_runner.sources.base import Source
+    from etl_runner.sources.files.store import FileStore
 
 LOCAL_SETTINGS = Path(".local/settings.env")
 
@@ -53,6 +56,16 @@ class Deployment(Protocol):
     @property
     def executions(self) -> Executions:
         """The workflow's executions."""
+
+    @property
+    def engines(self) -> Engines:
+        """What extracts."""
+
+    def open_files(self, resolved: ResolvedSource) -> FileStore:
+        """The bucket of a source of files."""
+
+    def finalizer(self, source_id: str) -> Finalizer:
+        """The committing steps of a source."""
 
     @property
     def history(self) -> History:

@@ -55,6 +55,12 @@ def write_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def write_line(document: dict[str, Any]) -> None:
+    """One document on one line, sent at once."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
 def error_document(error: Exception, code: Exit) -> dict[str, Any]:
     """``{"error": {"type", "message", "problems"}, "exit_code"}``."""
     told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}

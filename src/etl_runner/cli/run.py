@@ -82,8 +82,14 @@ def run(
     the command does not stop the run.
     """
     deployment = open_deployment(context, Path(settings) if settings else None, local)
-    output = Output(as_json)
-    execution = deployment.executions.start(check_id(source))
+    start(deployment, Output(as_json), check_id(source), wait=wait)
+
+
+def start(
+    deployment: Deployment, output: Output, source: str, run_id: str | None = None, *, wait: bool = True
+) -> None:
+    """Start a run, watch it unless told otherwise, show how it ended, and end the command as it did."""
+    execution = deployment.executions.start(source, run_id)
     if not wait:
         document = {"source_id": source, "run_id": execution.run_id, "execution": execution.name}
         output.answer(document, Text(f"run {execution.run_id} of {source} is started"))

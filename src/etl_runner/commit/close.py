@@ -54,6 +54,8 @@ class Failure:
 
     step: str
     message: str
+    cancelled: bool = False
+    """A person asked for it: the run ends as cancelled."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,25 @@ class Closer:
 
         return self._leave(key, decide)
 
-    def close_failed(self, key: RunKey, receipt: dict[str, Any], reason: str, slot: Slot) -> Done | None:
-        """Close the run as failed, if its slot still stands as it was judged (phase, step and n).
+    def close_failed(
+        self,
+        key: RunKey,
+        receipt: dict[str, Any],
+        reason: str,
+        slot: Slot,
+        outcome: Outcome = "failed",
+    ) -> Done | None:
+        """Close the run as ``outcome``, if its slot still stands as it was judged (phase, step and n).
 
         None: the run holds the slot still, but it moved on; look again.
         """
-        full = self._complete(key, receipt, "failed", reason)
+        full = self._complete(key, receipt, outcome, reason)
 
         def decide(state: State) -> State | None:
             current = state.slot
             if current is None or replace(current, deadline=slot.deadline) != slot:
                 return None
-            return replace(state, slot=None, last=Last(key.run_id, key.epoch, "failed", full))
+            return replace(state, slot=None, last=Last(key.run_id, key.epoch, outcome, full))
 
         return self._leave(key, decide)
 

@@ -90,6 +90,8 @@ class Finalizer:
         call or by a copy of it."""
         plan = self._read_plan(key)
         receipt = self._failed_receipt(plan, state)
+        if failure is not None and failure.cancelled:
+            return self._closer.close_failed(key, receipt, failure.message, slot, "cancelled")
         if failure is not None:
             return self._closer.close_failed(key, receipt, self._reason(plan, failure), slot)
         if plan is None:
@@ -139,9 +141,14 @@ class Finalizer:
         """
         header = plan.header
         destination = header.destination
-        if header.disposition == "replace" and destination.exists:
+        if header.disposition in ("replace", "replace_range") and destination.exists:
             if header.allow_empty:
                 return False
+            if header.disposition == "replace_range":
+                raise PermanentError(
+                    f"the source has no rows in the window, so those of {destination.path} would be deleted; "
+                    "they were left as they are. Backfill with --allow-empty if that is meant"
+                )
             raise PermanentError(
                 f"the source is empty, so {destination.path} would be emptied; it was left as it is. "
                 "Set allow_empty: true if that is meant"

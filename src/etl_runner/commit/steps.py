@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from etl_runner.commit.merge import Bounds, merge_statement
+from etl_runner.commit.ranges import delete_statement, replace_statement
 from etl_runner.commit.staging import needs_staging, publish_expression, quote, staging_field
 from etl_runner.convert.fields import BqField
 from etl_runner.planning.plan import Destination, PlanHeader
@@ -29,7 +30,7 @@ def commit_steps(
     if not uris:
         return (_empty(header),), ()
     staged = any(needs_staging(column) for column in header.destination.schema)
-    if not staged and header.disposition != "merge":
+    if not staged and header.disposition not in ("merge", "replace_range"):
         return (_load(header, uris, rows),), ()
     staging = staging_table(header)
     columns = written_columns(header)
@@ -77,8 +78,10 @@ def _load(header: PlanHeader, uris: Sequence[str], rows: int) -> Step:
 
 
 def _empty(header: PlanHeader) -> Step:
-    """A catalog whose source became empty, which its document allows."""
+    """A source that became empty, as a whole or in a window, where that is allowed."""
     query = f"TRUNCATE TABLE {quote(header.destination.path)}"
+    if header.disposition == "replace_range":
+        query = delete_statement(header)
     return Step("query", {"query": {"query": query, "useLegacySql": False}}, None)
 
 
@@ -104,6 +107,10 @@ def publish(
         merge = merge_statement(header, source, columns, bounds)
         # How many rows a merge touches is not how many were staged: keys may repeat.
         return Step("query", {"query": {"query": merge, "useLegacySql": False}}, None, prepare)
+    if header.disposition == "replace_range":
+        statement = replace_statement(header, source, columns)
+        # What was deleted counts too; how many rows are inserted was checked when they were staged.
+        return Step("query", {"query": {"query": statement, "useLegacySql": False}}, None, prepare)
     if header.disposition == "append":
         names = ", ".join(quote(column.name) for column in columns)
         query: dict[str, Any] = {

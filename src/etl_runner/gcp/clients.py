@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client as BigQueryClient
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
     from google.cloud.pubsub_v1 import PublisherClient
+    from google.cloud.run_v2 import ExecutionsClient as JobExecutionsClient
     from google.cloud.run_v2 import JobsClient
     from google.cloud.secretmanager import SecretManagerServiceClient
     from google.cloud.storage import Client as StorageClient
@@ -106,6 +107,13 @@ def jobs_client(settings: Settings) -> JobsClient:
     from google.cloud.run_v2 import JobsClient
 
     return JobsClient(transport="rest", **client_options(settings.run_endpoint))
+
+
+def job_executions_client(settings: Settings) -> JobExecutionsClient:
+    """Executions of Cloud Run jobs, over REST."""
+    from google.cloud.run_v2 import ExecutionsClient as JobExecutionsClient
+
+    return JobExecutionsClient(transport="rest", **client_options(settings.run_endpoint))
 
 
 def executions_client(settings: Settings) -> ExecutionsClient:

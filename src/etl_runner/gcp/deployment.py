@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Closer, RunEvents
 from etl_runner.commit.open_run import Opener
+from etl_runner.errors import PermanentError
 from etl_runner.gcp import clients
 from etl_runner.settings import Settings
 from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.records import CommitRecords
+from etl_runner.state.requests import Requests
 from etl_runner.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from etl_runner.config.connections import BigQueryConnection
     from etl_runner.config.resolved import ResolvedSource
     from etl_runner.config.secrets import SecretResolver
+    from etl_runner.gcp.engines import CloudRunExecutions
     from etl_runner.gcp.jobs import GcpBigQueryJobs
     from etl_runner.gcp.objects import GcsObjectStore
     from etl_runner.history.drain import Target
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from etl_runner.rejects.service import Rejects
     from etl_runner.sources.base import Source
     from etl_runner.sources.bigquery.access import Warehouse
+    from etl_runner.sources.files.store import FileStore
     from etl_runner.state.document import State
 
 
@@ -82,6 +86,13 @@ class Deployment:
             return NoRunEvents()
         settings = self.settings
         return PubSubRunEvents(lambda: clients.publisher(settings), settings.project, topic)
+
+    @cached_property
+    def engines(self) -> CloudRunExecutions:
+        """What extracts, to be stopped."""
+        from etl_runner.gcp.engines import CloudRunExecutions
+
+        return CloudRunExecutions(self.settings, lambda: clients.job_executions_client(self.settings))
 
     @cached_property
     def history(self) -> History:
@@ -140,6 +151,20 @@ class Deployment:
             labels={"etl_source": label_value(source_id)},
         )
 
+    def open_files(self, resolved: ResolvedSource) -> FileStore:
+        """The bucket of a source of files.
+
+        Raises:
+            PermanentError: the source has none.
+        """
+        from etl_runner.config.connections import BucketConnection
+        from etl_runner.sources.files.stores import open_store
+
+        if not isinstance(resolved.connection, BucketConnection):
+            raise PermanentError(f"source {resolved.source_id} reads no files")
+        endpoint = self.settings.storage_endpoint
+        return open_store(resolved.connection, self.secrets, storage_endpoint=endpoint)
+
     def closer(self, source_id: str) -> Closer:
         """The closing steps."""
         return Closer(self.store(source_id), self.receipts(source_id), self.events)
@@ -181,7 +206,12 @@ class Deployment:
         from etl_runner.planning.write_plan import PlanWriter
 
         return PlanWriter(
-            self.store(source_id), self.staging, self.planner(), self.load_source, self.settings
+            self.store(source_id),
+            self.staging,
+            self.planner(),
+            self.load_source,
+            self.settings,
+            requests=Requests(self.state, source_id),
         )
 
     def _fleet(self) -> Fleet | str:

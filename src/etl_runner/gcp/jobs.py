@@ -86,6 +86,11 @@ class GcpBigQueryJobs:
         with translated(f"deleting table {path}"):
             self._client.delete_table(path, not_found_ok=True)
 
+    def rows(self, sql: str) -> list[list[Any]]:
+        """The rows of a query; for few of them."""
+        with translated("querying BigQuery"):
+            return [list(row.values()) for row in self._client.query_and_wait(sql)]
+
     def put_view(self, path: str, query: str) -> None:
         """Create the view ``project.dataset.name``, or give it this query."""
         from google.cloud import bigquery

@@ -15,7 +15,7 @@ from etl_runner import jsontypes
 from etl_runner.convert.fields import BqField
 
 Engine = Literal["none", "cloud_run", "dataflow", "bigquery"]
-Disposition = Literal["append", "replace", "merge"]
+Disposition = Literal["append", "replace", "merge", "replace_range"]
 UnitKind = Literal["whole", "range", "hash", "file"]
 PLAN_FORMAT = 1
 
@@ -166,7 +166,8 @@ class PlanHeader:
     merge_keys: tuple[str, ...] = ()
     """For ``merge``: the destination columns that identify a row."""
     merge_order: str | None = None
-    """For ``merge``: of several rows with one key, the one with the greatest value of this column stays."""
+    """For ``merge``: of several rows with one key, the one with the greatest value of this column stays. For
+    ``replace_range``: the column that the window is about."""
     merge_prune: str | None = None
     """For ``merge``: the partitioning column, where it cannot differ between the versions of a row."""
     direct: dict[str, Any] | None = None

@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
+from etl_runner.commit.ranges import in_window
 from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.errors import ConfigError, Problem
+from etl_runner.planning.backfill import between_of, check_backfill, check_given, disposition_of, range_column
 from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_direct, choose_engine
 from etl_runner.planning.plan import Disposition, Engine, Plan, PlanHeader
@@ -17,6 +19,7 @@ from etl_runner.planning.workers import Fleet, most_readers
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Extract, FilesOfWindow, PlanRequest, Scope, Source
 from etl_runner.state.document import State
+from etl_runner.state.requests import Backfill
 
 if TYPE_CHECKING:
     from etl_runner.sources.files.store import FileVersion
@@ -52,6 +55,7 @@ class Planner:
         key: RunKey,
         state: State,
         files: tuple[FileVersion, ...] | None = None,
+        backfill: Backfill | None = None,
     ) -> Plan:
         """Describe, match, fix the window, cut, choose.
 
@@ -61,6 +65,7 @@ class Planner:
             state: as it was read after the slot was taken; its ledger says which files are loaded.
             files: for a run that events started: plan exactly these, minus those that the ledger has. None
                 lists the bucket. Databases have none.
+            backfill: this window instead of the next one; the watermark stays.
 
         Raises:
             ConfigError: the document does not fit source or destination.
@@ -68,6 +73,8 @@ class Planner:
         """
         document = resolved.document
         _refuse_unbuilt(getattr(document, "json_numbers", "fail"))
+        if backfill is not None:
+            check_backfill(document)
         settings = self._settings
         now = self._clock()
         source = self._open_source(resolved)
@@ -88,8 +95,11 @@ class Planner:
             document.unit_rows or settings.unit_rows,
             destination=matched.destination,
             readers=None if document.unit_rows else self._readers(resolved),
+            between=between_of(backfill),
         )
         extract = source.plan(request)
+        if backfill is not None:
+            check_given(extract.window, document.source_type)
         direct = extract.direct
         alone = choose_direct(document.engine, extract.not_direct, possible=direct is not None)
         if alone is None:
@@ -110,6 +120,7 @@ class Planner:
             )
         )
         merge = matched.merge
+        disposition = disposition_of(document, backfill, destination, _DISPOSITIONS[document.load_type])
         header = PlanHeader(
             source_id=key.source_id,
             run_id=key.run_id,
@@ -120,7 +131,7 @@ class Planner:
             source_type=document.source_type,
             engine=choice.engine,
             engine_reason=choice.reason,
-            disposition=_DISPOSITIONS[document.load_type],
+            disposition=disposition,
             window=extract.window,
             columns=matched.columns,
             destination=matched.destination,
@@ -134,13 +145,13 @@ class Planner:
             next_watermark=extract.next_watermark,
             snapshot=snapshot and choice.engine == "cloud_run",
             merge_keys=merge.keys if merge else (),
-            merge_order=merge.order if merge else None,
+            merge_order=merge.order if merge else range_column(document, matched.columns, disposition),
             merge_prune=merge.prune if merge else None,
             direct=None if direct is None else {"query": direct.query, "rows": direct.rows},
             metadata=matched.metadata,
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,
-            allow_empty=document.allow_empty,
+            allow_empty=document.allow_empty if backfill is None else backfill.allow_empty,
             workers=choice.workers,
             notes=tuple(
                 dict.fromkeys(
@@ -154,6 +165,8 @@ class Planner:
                 )
             ),
         )
+        if disposition == "replace_range":
+            in_window(header)  # refuses what cannot be compared, before anything is read
         return Plan(header, extract.units)
 
     def _readers(self, resolved: ResolvedSource) -> int:

@@ -18,6 +18,7 @@ from etl_runner.planning.plan import Plan, PlanHeader, run_prefix
 from etl_runner.planning.planner import Planner
 from etl_runner.settings import Settings
 from etl_runner.state.objects import ObjectStore
+from etl_runner.state.requests import Requests
 from etl_runner.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class PlanWriter:
         clock: Clock = utc_now,
         *,
         renew: bool = True,
+        requests: Requests | None = None,
     ) -> None:
         """``renew=False`` leaves the run's deadline as the opening set it: for a run that is over before."""
+        self._requests = requests
         self._lasting = renew
         self._store = store
         self._staging = staging
@@ -83,7 +86,10 @@ class PlanWriter:
             raise _superseded(key)
         stored = self._staging.read(name)
         if stored is None:
-            plan = self._planner.make_plan(self._load_source(key.source_id), key, state, files)
+            resolved = self._load_source(key.source_id)
+            backfill = self._requests.read(key.run_id) if self._requests is not None else None
+            more = {} if backfill is None else {"backfill": backfill}
+            plan = self._planner.make_plan(resolved, key, state, files, **more)
             try:
                 self._staging.create(name, plan.to_jsonl())
             except ObjectExists:

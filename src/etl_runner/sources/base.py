@@ -71,6 +71,14 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Between:
+    """A window that a person gave: cursors at or after ``start`` and before ``end``, as people write them."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
 class PlanRequest:
     """What the planner decided before the source cuts its units."""
 
@@ -82,6 +90,8 @@ class PlanRequest:
     """A load takes 10,000 URIs, and a unit may have more than one shard."""
     destination: Destination | None = None
     """Where the rows go; the table as it stands, with the columns that the run adds."""
+    between: Between | None = None
+    """A backfill: this window instead of the next one."""
     readers: int | None = None
     """Units that will be read at the same time, at most; None: cut by ``unit_rows`` alone."""
 

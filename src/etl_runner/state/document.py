@@ -15,7 +15,7 @@ from etl_runner.errors import CorruptStateError
 STATE_VERSION = 1
 
 Phase = Literal["extracting", "committing"]
-Outcome = Literal["ok", "failed", "abandoned"]
+Outcome = Literal["ok", "failed", "abandoned", "cancelled"]
 
 
 @dataclass(frozen=True)

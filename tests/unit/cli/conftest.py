@@ -94,12 +94,18 @@ class ScriptedExecutions:
         self.script: list[Callable[[], Execution]] = []
         self.started: list[str] = []
 
-    def start(self, source_id: str) -> Execution:
+    def start(self, source_id: str, run_id: str | None = None) -> Execution:
         self.started.append(source_id)
         return self.execution("active")
 
     def get(self, execution: Execution) -> Execution:
         return self.script.pop(0)()
+
+    def find(self, run_id: str) -> Execution | None:
+        return None
+
+    def cancel(self, execution: Execution) -> None:
+        raise AssertionError("nothing is to be cancelled")
 
     def execution(self, state: Any, **more: Any) -> Execution:
         return Execution("projects/p/locations/l/workflows/etl/executions/r1", state, **more)

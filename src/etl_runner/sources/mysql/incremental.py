@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from etl_runner.config.database import DatabaseSource
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
+from etl_runner.sources.base import Between
 from etl_runner.sources.cursors import CursorValue
 from etl_runner.sources.mysql.connect import Control
 from etl_runner.sources.mysql.cursors import KEY_TYPES, TIME_TYPES, MyCursor
@@ -23,6 +24,7 @@ from etl_runner.sources.mysql.instant import MARGIN, Instant, observe
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
 from etl_runner.sources.start import check_same_cursor, starting_point
+from etl_runner.sources.window import clipped, given
 
 COUNT_LIMIT = 100_000
 """Rows that are counted exactly through an index; beyond it the note says "more than"."""
@@ -144,6 +146,30 @@ def fix_window(
         ),
         notes=tuple(_notes(control, relation, cursor, column, instant, document)),
     )
+
+
+def given_window(
+    relation: Relation,
+    document: DatabaseSource,
+    watermark: Mapping[str, Any] | None,
+    between: Between,
+    name: str,
+) -> Incremental:
+    """The window that a person gave, as far as the regular runs have come. Errors are those of
+    :func:`fix_window`."""
+    cursor, column = cursor_of(relation, document, name)
+    before = dict(watermark or {})
+    check_same_cursor(before, column.name, cursor, name)
+    values = []
+    for path, text in (("--from", between.start), ("--to", between.end)):
+        try:
+            values.append(cursor.parse(text.strip()))
+        except (ValueError, InvalidOperation):
+            problem = Problem(path, f"is no value of the cursor's type {column.declared}", found=repr(text))
+            raise ConfigError(name, (problem,)) from None
+    settled = None if before.get("value") is None else cursor.parse(str(before["value"]))
+    low, high, notes = clipped(cursor, values[0], values[1], settled, name)
+    return Incremental(cursor, column, low, high, given(column.name, cursor, low, high), None, notes)
 
 
 def end_of_window(cursor: MyCursor, low: Any, instant: Instant, settle: timedelta) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from etl_runner.config.connections import MySqlConnection
 from etl_runner.config.database import DatabaseSource
@@ -14,14 +15,16 @@ from etl_runner.convert.fields import BqField
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
 from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.mysql import estimate as estimates
 from etl_runner.sources.mysql import schema, types, units
 from etl_runner.sources.mysql.connect import Control, Target, open_control
-from etl_runner.sources.mysql.incremental import Incremental, cursor_of, fix_window
+from etl_runner.sources.mysql.incremental import Incremental, cursor_of, fix_window, given_window
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
 from etl_runner.sources.mysql.session import MySqlSession, open_session
 from etl_runner.sources.named import check_named, column_of, incompatible, wanted_columns
+from etl_runner.sources.sums import Dialect, MySqlDialect
 from etl_runner.sources.units import in_order
 
 
@@ -124,6 +127,28 @@ class MySqlSource:
         with open_session(target, plan.read, snapshot=snapshot) as session:
             yield session
 
+    @property
+    def dialect(self) -> Dialect:
+        """How sums for a comparison are written."""
+        return MySqlDialect()
+
+    def cursor(self) -> Cursor | None:
+        """The document's cursor; connects unless described before."""
+        if not self._document.cursor_column:
+            return None
+        return cursor_of(self._described(), self._document, self._source_id)[0]
+
+    def column(self, name: str) -> str:
+        """A column of the table that :meth:`ask` names, as SQL text."""
+        return f"t.{identifier(name)}"
+
+    def ask(self, sql: Callable[[str], str]) -> list[list[Any]]:
+        """The rows of a query that is made from the table's own SQL; it may take an hour."""
+        with self._control() as control:
+            relation = self._look(control)
+            rows = control.rows(sql(f"{relation.sql} AS t"), "comparing with the destination")
+            return [list(row) for row in rows]
+
     def _check_replica(self) -> None:
         if self._connection.replica_host is not None:
             problem = Problem(
@@ -180,6 +205,8 @@ class MySqlSource:
         document = self._document
         if document.load_type == "catalog" or document.cursor_column is None:
             return None
+        if request.between is not None:
+            return given_window(relation, document, request.watermark, request.between, self._source_id)
         identity = schema.identity_of(control)
         return fix_window(
             control, relation, identity, document, request.watermark, self._source_id, self._sleep

@@ -12,6 +12,7 @@ from etl_runner.config.database import DatabaseSource
 from etl_runner.config.times import format_duration
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
+from etl_runner.sources.base import Between
 from etl_runner.sources.cursors import (
     CLOCK,
     KEY_TYPES,
@@ -30,9 +31,11 @@ from etl_runner.sources.postgres.watermark import (
     horizon_of,
     left_by,
     next_watermark,
+    read_value,
     starting_point,
 )
 from etl_runner.sources.quoting import identifier
+from etl_runner.sources.window import clipped, given
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,39 @@ def fix_window(
             *_notes_of_window(cursor, relation, instant, bounds, left, free),
             *(() if bounds is None else notes_of_rows(control, relation, cursor, column, instant)),
         ),
+    )
+
+
+def given_window(
+    control: Control,
+    relation: Relation,
+    server: Server,
+    document: DatabaseSource,
+    watermark: Mapping[str, Any] | None,
+    between: Between,
+    zone: str,
+    name: str,
+) -> Incremental:
+    """The window that a person gave, as far as it lies behind what is settled.
+
+    What is not settled yet is left to the regular runs, which would load it once more. Arguments and errors
+    are those of :func:`fix_window`.
+    """
+    cursor, column = cursor_of(relation, document, name)
+    before = dict(watermark or {})
+    check_same_source(before, server, cursor, column, name)
+    instant = observe(control, cursor.kind, zone)
+    left = left_by(before, cursor, starting_point(control, cursor, before, document, instant, name))
+    start = read_value(control, cursor, between.start, instant, "--from", name)
+    end = read_value(control, cursor, between.end, instant, "--to", name)
+    low, high, notes = clipped(cursor, start, end, None if not before or left is None else left.settled, name)
+    return Incremental(
+        cursor=cursor,
+        column=column,
+        bounds=rule.Bounds(low, high, high),
+        window=given(column.name, cursor, low, high),
+        next_watermark=None,
+        notes=notes,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from etl_runner.config.connections import PostgresConnection
 from etl_runner.config.database import DatabaseSource
@@ -16,16 +17,21 @@ from etl_runner.convert.raw import RAW_COLUMN
 from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
 from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.named import check_named, column_of, incompatible, wanted_columns
 from etl_runner.sources.postgres import estimate as estimates
 from etl_runner.sources.postgres import probe, schema, types, units
 from etl_runner.sources.postgres.connect import Control, Target, open_control
-from etl_runner.sources.postgres.incremental import Incremental, cursor_of, fix_window
+from etl_runner.sources.postgres.incremental import Incremental, cursor_of, fix_window, given_window
 from etl_runner.sources.postgres.instant import zone_of
 from etl_runner.sources.postgres.schema import PgColumn, Relation, Server
 from etl_runner.sources.postgres.session import PostgresSession, open_session, select_items
 from etl_runner.sources.quoting import identifier
+from etl_runner.sources.sums import Dialect, PostgresDialect
 from etl_runner.sources.units import in_order
+
+COMPARE_SECONDS = 3_600
+"""A comparison reads the whole table."""
 
 
 class PostgresSource:
@@ -91,7 +97,7 @@ class PostgresSource:
                     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", "taking a snapshot"
                 )
                 if incremental is not None:
-                    horizon = incremental.window.detail["xid_horizon"]
+                    horizon = incremental.window.detail.get("xid_horizon", horizon)
                 rows = self._estimate(control, relation, request.columns, incremental)
                 cut = units.cut(
                     control, relation, incremental, rows, request.unit_rows, request.most_units(rows.rows)
@@ -132,6 +138,27 @@ class PostgresSource:
         target = self._target(f"{plan.source_id}/{plan.run_id}")
         with open_session(target, plan.read, snapshot=snapshot, sleep=self._sleep) as session:
             yield session
+
+    @property
+    def dialect(self) -> Dialect:
+        """How sums for a comparison are written."""
+        return PostgresDialect()
+
+    def cursor(self) -> Cursor | None:
+        """The document's cursor; connects unless described before."""
+        if not self._document.cursor_column:
+            return None
+        return cursor_of(self._described(), self._document, self._source_id)[0]
+
+    def column(self, name: str) -> str:
+        """A column of the table that :meth:`ask` names, as SQL text."""
+        return f"t.{identifier(name)}"
+
+    def ask(self, sql: Callable[[str], str]) -> list[list[Any]]:
+        """The rows of a query that is made from the table's own SQL; it may take an hour."""
+        with self._control() as control, control.transaction(timeout_seconds=COMPARE_SECONDS):
+            relation = self._look(control)
+            return list(control.rows(sql(f"{relation.sql} AS t"), "comparing with the destination"))
 
     def _target(self, name: str) -> Target:
         return Target(self._connection, self._secrets, f"etl-runner {name}")
@@ -184,6 +211,17 @@ class PostgresSource:
         document = self._document
         if document.load_type == "catalog" or document.cursor_column is None:
             return None
+        if request.between is not None:
+            return given_window(
+                control,
+                relation,
+                server,
+                document,
+                request.watermark,
+                request.between,
+                zone,
+                self._source_id,
+            )
         return fix_window(control, relation, server, document, request.watermark, zone, self._source_id)
 
     def _estimate(

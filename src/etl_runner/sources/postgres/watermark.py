@@ -109,16 +109,16 @@ def starting_point(
     if before.get("value") is not None:
         if before.get("identity") is not None:
             return cursor.parse(str(before["value"]))
-        return _read_value(control, cursor, str(before["value"]), instant, "watermark", name)
+        return read_value(control, cursor, str(before["value"]), instant, "watermark", name)
     if document.last_sync_value is not None:
-        return _read_value(control, cursor, document.last_sync_value, instant, "last_sync_value", name)
+        return read_value(control, cursor, document.last_sync_value, instant, "last_sync_value", name)
     if document.historical_start_date is None:
         return None
     clock: Any = _CLOCK.parse(instant.t0)
     return historical_start(cursor, document.historical_start_date, clock, name)
 
 
-def _read_value(
+def read_value(
     control: Control, cursor: Cursor, text: str, instant: Instant, path: str, name: str
 ) -> CursorValue:
     """A value as a person or an earlier system wrote it: the server reads it, with all its spellings."""

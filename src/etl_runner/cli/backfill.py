@@ -1,0 +1,54 @@
+"""``etl-runner backfill``: load a window again."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etl_runner.cli.deployment import open_deployment
+from etl_runner.cli.options import AsJson, Local, SettingsFile, reporting
+from etl_runner.cli.output import Output
+from etl_runner.cli.run import start
+from etl_runner.cli.sources import check_id
+from etl_runner.planning.backfill import check_backfill
+from etl_runner.state.requests import BACKFILL_PREFIX, Backfill, Requests
+
+
+@reporting
+def backfill(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="The source's id.")],
+    start_at: Annotated[str, typer.Option("--from", help="First cursor value of the window.")],
+    end_at: Annotated[str, typer.Option("--to", help="First cursor value beyond the window.")],
+    append: Annotated[
+        bool, typer.Option("--append", help="Leave the destination's rows of the window where they are.")
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Replace even when the source has no rows there.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Watch the run until it is over.")] = True,
+    settings: SettingsFile = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load the rows of a window of the cursor again; the watermark stays where it is.
+
+    The destination's rows of the window are replaced in the statement that inserts the new ones. With
+    --append they stay; an upsert merges. The window ends where the regular runs will look again.
+
+    Example: etl-runner backfill orders --from 2026-01-01 --to 2026-02-01
+
+    Ends as `etl-runner run` does.
+    """
+    from etl_runner.config.load import load_source
+
+    deployment = open_deployment(context, Path(settings) if settings else None, local)
+    source_id = check_id(source)
+    check_backfill(load_source(deployment.config, source_id).document)
+    run_id = f"{BACKFILL_PREFIX}{secrets.token_hex(8)}"
+    request = Backfill(start_at, end_at, "append" if append else "replace", allow_empty)
+    Requests(deployment.state, source_id).write(run_id, request)
+    start(deployment, Output(as_json), source_id, run_id, wait=wait)

@@ -1,0 +1,149 @@
+"""``etl-runner reconcile``: compare a source with its destination, and repair what differs."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from etl_runner.cli import show
+from etl_runner.cli.deployment import Deployment, open_deployment
+from etl_runner.cli.exits import Exit
+from etl_runner.cli.options import AsJson, Local, SettingsFile, reporting
+from etl_runner.cli.output import Output, stderr_console
+from etl_runner.cli.plan import NOT_RUN
+from etl_runner.cli.run import Ended, follow
+from etl_runner.cli.sources import check_id
+from etl_runner.cli.watch import watch_on
+from etl_runner.commit.close import RunKey
+from etl_runner.config.database import DatabaseSource
+from etl_runner.errors import ConfigError, PermanentError, Problem
+from etl_runner.reconcile.compare import Comparable, Comparison, compare, repairs
+from etl_runner.reconcile.ranges import Unit
+from etl_runner.state.requests import BACKFILL_PREFIX, Backfill, Requests
+from etl_runner.state.store import StateStore
+
+_UNITS = ("hour", "day", "month", "year")
+_LISTED = 50
+
+
+@reporting
+def reconcile(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="The source's id.")],
+    by: Annotated[
+        str | None, typer.Option("--by", help="Length of a range: hour, day, month, year [default: by size].")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Load the ranges that differ again, replacing their rows.")
+    ] = False,
+    settings: SettingsFile = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare counts and checksums of source and destination, range by range of the cursor.
+
+    One scan of the table on either side, up to where the source is settled. The repair is a backfill of
+    exactly the ranges that differ; a catalog is repaired by a run.
+
+    Example: etl-runner reconcile orders --by day
+
+    Ends with 0 when all ranges are equal or repaired, 1 when some differ.
+    """
+    from etl_runner.config.load import load_source
+
+    if by is not None and by not in _UNITS:
+        problem = Problem("--by", "is no length of a range", found=by, allowed=", ".join(_UNITS))
+        raise ConfigError("command line", (problem,))
+    deployment = open_deployment(context, Path(settings) if settings else None, local)
+    resolved = load_source(deployment.config, check_id(source))
+    document = resolved.document
+    if not isinstance(document, DatabaseSource):
+        raise ConfigError("reconcile", (Problem("source_type", "sources of files cannot be compared yet"),))
+    made = deployment.open_source(resolved)
+    if not hasattr(made, "ask"):
+        message = f"sources of type {document.source_type} cannot be compared yet"
+        raise ConfigError("reconcile", (Problem("source_type", message),))
+
+    def look() -> Comparison:
+        state = StateStore(deployment.state, source).read()
+        plan = deployment.planner().make_plan(resolved, RunKey(source, NOT_RUN, state.epoch + 1), state)
+        asked = cast("Comparable", made)
+        unit = cast("Unit | None", by)
+        return compare(asked, document, plan.header, state.watermark, deployment.jobs.rows, unit)
+
+    found = look()
+    runs: list[dict[str, Any]] = []
+    if repair and found.differing:
+        for run_id in _requested(deployment, source, document, found):
+            ended = _run(deployment, source, run_id)
+            runs.append(ended.to_json())
+            if ended.exit is not Exit.OK:
+                break
+        found = look()
+    answer = {"source_id": source, **asdict(found), "differing": len(found.differing), "repairs": runs}
+    Output(as_json).answer(answer, *_page(source, found, runs))
+    if found.differing:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _requested(
+    deployment: Deployment, source: str, document: DatabaseSource, found: Comparison
+) -> list[str | None]:
+    """The ids of the runs that repair what differs, their requests left; None: a regular run does."""
+    if document.load_type == "catalog":
+        return [None]
+    requests = Requests(deployment.state, source)
+    ids: list[str | None] = []
+    for start, end in repairs(found):
+        run_id = f"{BACKFILL_PREFIX}{secrets.token_hex(8)}"
+        # What the source does not have was counted: it is meant to go.
+        requests.write(run_id, Backfill(start, end, "replace", allow_empty=True))
+        ids.append(run_id)
+    return ids
+
+
+def _run(deployment: Deployment, source: str, run_id: str | None) -> Ended:
+    execution = deployment.executions.start(source, run_id)
+    with watch_on(stderr_console()) as watch:
+        ended = follow(deployment, source, execution, watch)
+    if ended.outcome == "skipped":
+        raise PermanentError(
+            f"run {(ended.holder or {}).get('run_id')} of {source} holds the slot: repair later"
+        )
+    return ended
+
+
+def _page(source: str, found: Comparison, runs: list[dict[str, Any]]) -> list[RenderableType]:
+    page: list[RenderableType] = []
+    if found.differing:
+        table = Table("from", "to", "", box=None, pad_edge=False)
+        for name in ("source", "destination"):
+            table.add_column(name, justify="right")
+        for item in found.differing[:_LISTED]:
+            counts = (show.count(item.source_rows), show.count(item.destination_rows))
+            table.add_row(item.start or "", item.end or "", Text(item.verdict, style="red"), *counts)
+        page.append(table)
+        if len(found.differing) > _LISTED:
+            page.append(Text(f"... and {len(found.differing) - _LISTED} more"))
+    rows = sum(item.source_rows for item in found.ranges)
+    total = f"{source}: {len(found.ranges)} ranges, {show.count(rows)} rows"
+    if runs:
+        total += f"; repaired by {', '.join(run['run_id'] for run in runs)}"
+    verdict = f"{len(found.differing)} ranges differ" if found.differing else "all ranges are equal"
+    page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
+    if found.left_out:
+        page.append(Text(f"counted, not summed: {', '.join(found.left_out)}", style="dim"))
+    if any(item.verdict == "extra" for item in found.differing):
+        page.append(
+            Text("the destination has more: rows that were deleted at the source, or moved to a newer cursor")
+        )
+    if found.differing and not runs:
+        page.append(Text(f"etl-runner reconcile {source} --repair loads what differs again"))
+    return page

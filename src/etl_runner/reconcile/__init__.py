@@ -1,0 +1,1 @@
+"""Comparing a source with its destination, range by range of the cursor."""
