@@ -62,8 +62,20 @@ def _convert(value: str, field: BqField, json_numbers: str) -> str:
     if field.type == "DATETIME":
         return f"DATETIME({value}, 'UTC')"
     if field.type == "RANGE":
-        return f"CAST({value} AS RANGE<{field.range_element_type}>)"
+        return _range(value, field.range_element_type or "DATE")
     return f"CAST({value} AS {field.type})"
+
+
+def _range(value: str, kind: str) -> str:
+    """``[start, end)`` as a RANGE; UNBOUNDED is an absent end.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/range-functions#range
+    """
+    ends = (
+        f"CAST(NULLIF(REGEXP_EXTRACT({value}, r'{pattern}'), 'UNBOUNDED') AS {kind})"
+        for pattern in (r"^\[(.*), ", r", (.*)\)$")
+    )
+    return f"IF({value} IS NULL, NULL, RANGE({', '.join(ends)}))"
 
 
 def quote(name: str) -> str:
