@@ -55,6 +55,7 @@ class Layout:
     bigquery_storage_port: int = field(default_factory=free_port)
     pubsub_port: int = field(default_factory=free_port)
     run_port: int = field(default_factory=free_port)
+    dataflow_port: int = field(default_factory=free_port)
     workflows_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     identity_port: int = field(default_factory=free_port)
@@ -81,6 +82,16 @@ class Layout:
     def run_endpoint(self) -> str:
         """The Cloud Run Admin API."""
         return _url(self.run_port)
+
+    @property
+    def dataflow_endpoint(self) -> str:
+        """The Dataflow API."""
+        return _url(self.dataflow_port)
+
+    @property
+    def dataflow_template(self) -> str:
+        """The flex template's spec."""
+        return f"gs://{self.names.config_bucket}/templates/etl-runner.json"
 
     @property
     def workflows_endpoint(self) -> str:
@@ -114,6 +125,8 @@ class Layout:
             "ETL_JOB": names.job,
             "ETL_WORKFLOWS_ENDPOINT": self.workflows_endpoint,
             "ETL_RUN_ENDPOINT": self.run_endpoint,
+            "ETL_DATAFLOW_ENDPOINT": self.dataflow_endpoint,
+            "ETL_DATAFLOW_TEMPLATE": self.dataflow_template,
             "ETL_ADMIN_ENDPOINT": self.admin_endpoint,
             "BIGQUERY_EMULATOR_HOST": self.bigquery_endpoint,
             "ETL_BIGQUERY_STORAGE_ENDPOINT": self.bigquery_storage_endpoint,

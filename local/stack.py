@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from local.bigquery.stand_in import BigQueryStandIn
     from local.cloud_run import CloudRunServer
     from local.cloud_storage import CloudStorageServer
+    from local.dataflow import DataflowServer
     from local.identity import TokenIssuer
     from local.postgres import PostgresServer
     from local.pubsub import PubSubServer
@@ -77,6 +78,7 @@ class Stack:
     pubsub: PubSubServer
     identity: TokenIssuer
     run_jobs: CloudRunServer
+    dataflow: DataflowServer
     workflows: WorkflowsServer
     admin: AdminServer
 
@@ -154,6 +156,7 @@ class Stack:
             "bigquery": layout.bigquery_endpoint,
             "pubsub": self.pubsub.endpoint,
             "run": layout.run_endpoint,
+            "dataflow": layout.dataflow_endpoint,
             "workflows": layout.workflows_endpoint,
             "admin": layout.admin_endpoint,
             **{f"function {name}": url for name, url in layout.function_urls.items()},
@@ -229,7 +232,7 @@ class Stack:
             list(pool.map(lambda part: part.stop(), [part for part in parts if part not in last]))
 
     def _drivers(self) -> list[object]:
-        return [getattr(self, name) for name in ("workflows", "run_jobs") if hasattr(self, name)]
+        return [getattr(self, name) for name in ("workflows", "run_jobs", "dataflow") if hasattr(self, name)]
 
     def _start(self) -> None:
         began = time.monotonic()
@@ -245,6 +248,7 @@ class Stack:
             "workflows": self._start_workflows,
             "pubsub": self._start_pubsub,
             "run": lambda: self._start_run_jobs(env),
+            "dataflow": lambda: self._start_dataflow(env),
             "admin": self._start_admin,
         }
         with ThreadPoolExecutor(max_workers=len(steps)) as pool:
@@ -253,6 +257,7 @@ class Stack:
             future.result()
         # Needs both Cloud Storage (its folders) and BigQuery.
         self.bigquery.create_dataset(self.layout.names.dataset)
+        self._put_template()
         self.seconds["all"] = time.monotonic() - began
 
     def _timed(self, name: str, step: Callable[[], None]) -> None:
@@ -335,6 +340,12 @@ class Stack:
         spec = JobSpec(max_retries=TASK_RETRIES, timeout=TASK_TIMEOUT_SECONDS)
         self.run_jobs.deploy(names.project, names.location, names.job, spec)
 
+    def _start_dataflow(self, env: Mapping[str, str]) -> None:
+        from local.dataflow.start import start_dataflow
+
+        self.dataflow = start_dataflow(self.layout, env, self.logs / "dataflow")
+        self._keep(self.dataflow)
+
     def _start_workflows(self) -> None:
         from local.workflows.clock import SystemClock
         from local.workflows.service import serve
@@ -346,7 +357,7 @@ class Stack:
             project=names.project,
             location=names.location,
             env=self.layout.workflow_env(),
-            endpoints={"run": self.layout.run_endpoint},
+            endpoints={"run": self.layout.run_endpoint, "dataflow": self.layout.dataflow_endpoint},
             port=self.layout.workflows_port,
             clock=SystemClock(self._sleep_factor),
         )
@@ -375,6 +386,12 @@ class Stack:
             server.wait()
 
         return start
+
+    def _put_template(self) -> None:
+        from local.dataflow.start import IMAGE, template_spec
+
+        name = self.layout.dataflow_template.partition(self.layout.names.config_bucket + "/")[2]
+        self.put_file(name, template_spec(IMAGE), self.layout.names.config_bucket)
 
     def _put(self, name: str, document: JsonObject) -> None:
         bucket = self.layout.names.config_bucket
