@@ -53,10 +53,14 @@ class FilesBigQuery(BigQueryWorld):
     def __init__(self, staging: MemoryObjectStore) -> None:
         super().__init__(staging)
         self.schemas: dict[str, Any] = {}
+        self.rejects_loaded: list[bytes] = []
 
     def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
         if kind == "load" and destination is not None:
             self.schemas[destination] = job["schema"]
+            if destination.endswith("__rejects"):
+                found = [self.staging.read(uri.removeprefix("gs://staging/")) for uri in job["sourceUris"]]
+                self.rejects_loaded += [stored.data for stored in found if stored is not None]
         return super()._run(kind, job, destination)
 
     def _shard(self, uri: str) -> list[Any]:
