@@ -1,0 +1,1 @@
+"""Every source, every format, every strategy, once: ``python -m local.matrix``."""

@@ -1,0 +1,155 @@
+"""The rows in databases, changed by SQL; what a table holds is told by its own server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from local.mariadb import MariaDbServer
+from local.matrix.rows import COLUMNS, Row, Sum, plain_number, sum_of
+from local.postgres import PostgresServer
+
+DATABASE = "matrix"
+
+
+class Database(Protocol):
+    """One database with tables of the matrix's rows."""
+
+    source_type: str
+
+    def create(self, table: str) -> None:
+        """An empty table."""
+
+    def write(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert rows, over those of the same id."""
+
+    def delete(self, table: str, below: int) -> None:
+        """Delete the rows with lower ids."""
+
+    def sum(self, table: str) -> Sum:
+        """What the server says is in the table."""
+
+    def connection(self) -> dict[str, Any]:
+        """The connection document."""
+
+
+class Postgres:
+    """The rows in PostgreSQL."""
+
+    source_type = "postgresql"
+
+    def __init__(self, server: PostgresServer, folder: Path) -> None:
+        self._server = server
+        self._password = folder / "postgres-password"
+        self._password.write_text(server.password)
+        server.create_database(DATABASE)
+
+    def create(self, table: str) -> None:
+        self._run(
+            f"CREATE TABLE {table} (id bigint PRIMARY KEY, name text, amount numeric(14,2), "
+            f"at timestamptz NOT NULL, flag boolean, day date)"
+        )
+
+    def write(self, table: str, rows: Sequence[Row]) -> None:
+        connection = self._server.connect(DATABASE)
+        try:
+            for row in rows:
+                connection.run(
+                    f"INSERT INTO {table} VALUES (:id, :name, :amount, :at, :flag, :day) "
+                    "ON CONFLICT (id) DO UPDATE SET name = excluded.name, amount = excluded.amount, "
+                    "at = excluded.at, flag = excluded.flag, day = excluded.day",
+                    **{name: getattr(row, name) for name in COLUMNS},
+                )
+        finally:
+            connection.close()
+
+    def delete(self, table: str, below: int) -> None:
+        self._run(f"DELETE FROM {table} WHERE id < {below}")
+
+    def sum(self, table: str) -> Sum:
+        return sum_of(
+            self._run(
+                "SELECT id::text, name, trim_scale(amount)::text, "
+                "(extract(epoch FROM at) * 1000000)::bigint::text, flag::text, day::text "
+                f"FROM {table}"
+            )
+        )
+
+    def connection(self) -> dict[str, Any]:
+        return {
+            "source_type": "postgresql",
+            "host": self._server.host,
+            "port": self._server.port,
+            "database": DATABASE,
+            "username": self._server.user,
+            "password": {"file": str(self._password)},
+        }
+
+    def _run(self, sql: str) -> Any:
+        connection = self._server.connect(DATABASE)
+        try:
+            return connection.run(sql)
+        finally:
+            connection.close()
+
+
+class MariaDb:
+    """The rows in MariaDB."""
+
+    source_type = "mysql"
+
+    def __init__(self, server: MariaDbServer, folder: Path) -> None:
+        self._server = server
+        self._password = folder / "mariadb-password"
+        self._password.write_text(server.password)
+        server.create_database(DATABASE)
+
+    def create(self, table: str) -> None:
+        self._run(
+            f"CREATE TABLE {table} (id bigint PRIMARY KEY, name text, amount decimal(14,2), "
+            f"at timestamp(6) NOT NULL, flag boolean, day date)"
+        )
+
+    def write(self, table: str, rows: Sequence[Row]) -> None:
+        values = [
+            (row.id, row.name, row.amount, row.at.replace(tzinfo=None), row.flag, row.day) for row in rows
+        ]
+        connection = self._server.connect(DATABASE)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET time_zone = '+00:00'")
+                cursor.executemany(f"REPLACE INTO {table} VALUES (%s, %s, %s, %s, %s, %s)", values)
+        finally:
+            connection.close()
+
+    def delete(self, table: str, below: int) -> None:
+        self._run(f"DELETE FROM {table} WHERE id < {below}")
+
+    def sum(self, table: str) -> Sum:
+        found = self._run(
+            "SELECT CAST(id AS CHAR), name, CAST(amount AS CHAR), "
+            "CAST(CAST(UNIX_TIMESTAMP(at) * 1000000 AS SIGNED) AS CHAR), IF(flag, 'true', 'false'), "
+            f"CAST(day AS CHAR) FROM {table}"
+        )
+        return sum_of((row[0], row[1], plain_number(row[2]), *row[3:]) for row in found)
+
+    def connection(self) -> dict[str, Any]:
+        return {
+            "source_type": "mysql",
+            "host": self._server.host,
+            "port": self._server.port,
+            "database": DATABASE,
+            "username": self._server.user,
+            "password": {"file": str(self._password)},
+            "tls": "off",
+        }
+
+    def _run(self, sql: str) -> Any:
+        connection = self._server.connect(DATABASE)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+        finally:
+            connection.close()
