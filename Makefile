@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: help setup demo test lint type unit bench model infra local-up local-down clean run-function format lock schema deploy destroy generate
+.PHONY: help setup demo matrix test lint type unit bench model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ setup:  ## List what this machine lacks, then install it into .venv and .local
 demo: SETUP_ARGS := --without-tests
 demo: setup  ## Real flights from PostgreSQL to BigQuery through the workflow, on this machine (DEMO_ARGS=--tamper)
 	@$(PY) -m local.demo $(DEMO_ARGS)
+
+matrix: setup  ## Every source, format and strategy on this machine, both ends compared (MATRIX_ARGS="--only s3")
+	@$(PY) -m local.matrix $(MATRIX_ARGS)
 
 test: setup lint type  ## Lint, types and every test
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -q $(PYTEST_ARGS)

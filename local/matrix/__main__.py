@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -83,8 +84,16 @@ def _all(data: Path, parts: ExitStack, only: str) -> list[Result]:
         for item in [*_databases(cells, stack, mariadb, data), *_files(cells, stack, s3, azure)]
         if only in item[0].name
     ]
+
+    def do(item: Work) -> Result:
+        started = time.monotonic()
+        result = item[1]()
+        verdict = "agrees" if result.agrees else "does NOT agree"
+        print(f"{result.cell.name}: {verdict}, {time.monotonic() - started:.1f} s", file=sys.stderr)
+        return result
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(lambda item: item[1](), work))
+        return list(pool.map(do, work))
 
 
 def _databases(cells: Cells, stack: Stack, mariadb: MariaDbServer, data: Path) -> list[Work]:

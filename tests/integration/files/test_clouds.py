@@ -1,0 +1,79 @@
+"""Files of real servers of each cloud, into BigQuery, through the deployment's own steps."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from etl_runner.sources.files.store import FileReplaced
+from tests.integration.files.conftest import Shelf
+
+pytestmark = pytest.mark.stack
+
+
+def test_new_files_are_loaded_once_and_overwritten_ones_again(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="in/**/*.csv")
+    shelf.put("in/a.csv", b"id,version,word\n1,1,x\n2,1,\n")
+    shelf.put("in/deep/er/b ü.csv", 'id,version,word\n3,1,"é, 😀"\n'.encode())
+    shelf.put("out/c.csv", b"id,version,word\n9,9,no\n")
+    assert lab.step_by_step("first").outcome == "ok"
+    columns = "id, version, word, _etl_source_file"
+    a, b = shelf.uri("in/a.csv"), shelf.uri("in/deep/er/b ü.csv")
+    assert lab.loaded(columns) == [(1, 1, "x", a), (2, 1, None, a), (3, 1, "é, 😀", b)]
+    assert [(entry.uri, entry.size, entry.rows) for entry in shelf.ledger()] == [(a, 27, 2), (b, 31, 1)]
+
+    jobs = len(lab.job_ids())
+    assert lab.step_by_step("nothing").outcome == "ok"
+    assert len(lab.job_ids()) == jobs
+
+    shelf.put("in/a.csv", b"id,version,word\n1,2,again\n")
+    shelf.put("in/d.csv", b"id,version,word\n4,1,w\n")
+    assert lab.step_by_step("second").outcome == "ok"
+    assert lab.loaded() == [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1)]
+    assert len({entry.version for entry in shelf.ledger() if entry.uri == a}) == 2
+
+
+def test_a_file_replaced_between_plan_and_extraction_is_noticed(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv.gz")
+    shelf.put("a.csv.gz", gzip.compress(b"id,version\n1,1\n"))
+    key = shelf.open("replaced")
+    shelf.put("a.csv.gz", gzip.compress(b"id,version\n1,2\n"))
+    with pytest.raises(FileReplaced, match=r"a\.csv\.gz") as caught:
+        lab.extract(key)
+    assert caught.value.uri == shelf.uri("a.csv.gz")
+    done = shelf.fail(key, "the task failed")
+    assert done.outcome == "failed"
+    assert done.receipt is not None
+    assert shelf.uri("a.csv.gz") in done.receipt["reason"]
+    assert (lab.loaded(), shelf.ledger()) == ([], [])
+    assert lab.step_by_step("again").outcome == "ok"
+    assert lab.loaded() == [(1, 2)]
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_the_workflow_replaces_a_catalog_by_the_latest_file(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.jsonl", load_type="catalog", order_by="name")
+    shelf.put("1.jsonl", b'{"id": 1, "version": 1, "tags": ["a", "b"], "box": {"x": 1.10}}\n')
+    assert lab.run_ok()["rows_loaded"] == 1
+    shelf.put("2.jsonl", b'{"id": 1, "version": 2, "tags": [], "box": {"x": 2.5}, "more": true}\n')
+    receipt = lab.run_ok()
+    assert receipt["files"] == {"files": 1, "ignored": 0, "matching": 2}
+    assert lab.loaded("id, version, more") == [(1, 2, True)]
+    rows = lab.query("SELECT ARRAY_LENGTH(tags), CAST(box.x AS STRING) FROM {table}")
+    assert rows == [(0, "2.5")]
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_upserts_merge_files_by_key_and_time(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv", load_type="upsert", primary_key_column="id", timestamp_column="at")
+    shelf.put("1.csv", b"id,version,at\n1,1,2026-01-02T00:00:00Z\n2,1,2026-01-01T00:00:00Z\n")
+    assert lab.step_by_step("first").outcome == "ok"
+    shelf.put("2.csv", b"id,version,at\n2,3,2026-01-03T00:00:00Z\n2,2,2026-01-02T00:00:00Z\n")
+    shelf.put("3.csv", b"id,version,at\n1,0,2026-01-01T00:00:00Z\n3,1,2026-01-01T00:00:00Z\n")
+    assert lab.step_by_step("second").outcome == "ok"
+    assert lab.loaded() == [(1, 1), (2, 3), (3, 1)]
