@@ -17,8 +17,9 @@ HEADER = """\
 
 Written by `python -m tools.permissions` from [permissions.yaml](../src/etl_runner/doctor/permissions.yaml):
 change it there. It is also what [iam.tf](../infra/terraform/iam.tf) grants and what `etl-runner doctor` looks
-for. Every part has a service account of its own, no account has a key, nobody outside of the project may call
-anything.
+for. Every part has a service account of its own, no account has a key, and nobody outside of the project may
+call anything, but for one function: with `external_events`, S3 and Azure can reach `external`, which verifies
+every call itself.
 
 | account | role | on | why |
 |---|---|---|---|
@@ -53,6 +54,7 @@ THINGS = {
     "dataset": "the dataset",
     "job": "the Cloud Run Job",
     "secret": "each secret of the documents",
+    "key": "the secret of `external_events`",
     "repository": "the registry",
     "build-sources": "buckets `gcf-v2-sources-<number>-*`",
     "project": "the project",

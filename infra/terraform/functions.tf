@@ -1,22 +1,35 @@
-# One archive a function: its own folder and src/etl_runner. The content's hash is in the object's name, so
+# One archive a function: its folder's main.py and requirements.txt, and src/etl_runner. The content's hash is in the object's name, so
 # that a function is built anew exactly when something in its archive has changed.
 
 locals {
   repository = abspath("${path.module}/../..")
 
   # Timeouts are those that workflows/etl.yaml waits for.
-  functions = {
-    trigger  = { timeout = 300, memory = "1Gi" }
-    plan     = { timeout = 600, memory = "1Gi" }
-    finalize = { timeout = 900, memory = "2Gi" }
-  }
+  functions = merge(
+    {
+      trigger  = { timeout = 300, memory = "1Gi" }
+      plan     = { timeout = 600, memory = "1Gi" }
+      finalize = { timeout = 900, memory = "2Gi" }
+      # What takes events lives nine minutes, and loads small batches itself.
+      file-arrival = { timeout = 540, memory = "4Gi" }
+      sweep        = { timeout = 540, memory = "4Gi" }
+    },
+    # The same code as file-arrival under another account: the one address that can be reached from outside.
+    # It notes what S3 and Azure tell, once it has verified who tells it, and loads nothing.
+    var.external_events == null ? {} : { external = { timeout = 60, memory = "512Mi" } },
+  )
 
-  package_files = { for file in fileset("${local.repository}/src", "etl_runner/**/*.py") : file => "${local.repository}/src/${file}" }
+  # Several of them connect to sources.
+  connecting = ["plan", "file-arrival", "sweep"]
+
+  folders = { for name in keys(local.functions) : name => name == "external" ? "file_arrival" : replace(name, "-", "_") }
+
+  package_files = { for file in fileset("${local.repository}/src", "etl_runner/**/*.{py,json,sql}") : file => "${local.repository}/src/${file}" }
 
   function_files = {
     for name in keys(local.functions) : name => merge(local.package_files, {
-      "main.py"          = "${local.repository}/functions/${name}/main.py"
-      "requirements.txt" = "${local.repository}/functions/${name}/requirements.txt"
+      "main.py"          = "${local.repository}/functions/${local.folders[name]}/main.py"
+      "requirements.txt" = "${local.repository}/functions/${local.folders[name]}/requirements.txt"
     })
   }
 
@@ -55,7 +68,7 @@ resource "google_cloudfunctions2_function" "this" {
   name         = "${var.name}-${each.key}"
   project      = var.project
   location     = var.region
-  description  = "Step ${each.key} of workflows/etl.yaml"
+  description  = local.parts[each.key]
   labels       = local.labels
   kms_key_name = var.kms_key
 
@@ -75,21 +88,32 @@ resource "google_cloudfunctions2_function" "this" {
 
   service_config {
     service_account_email = google_service_account.this[each.key].email
-    # Workflows of the same project count as internal; nobody else can reach the address.
-    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    # Workflows, Eventarc, Pub/Sub and Scheduler of the project count as internal; nobody else can reach the
+    # address.
+    ingress_settings                 = each.key == "external" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
     timeout_seconds                  = each.value.timeout
     available_memory                 = each.value.memory
     available_cpu                    = "1"
     max_instance_count               = 20
     max_instance_request_concurrency = 4
-    environment_variables            = local.settings
+    environment_variables            = merge(local.settings, local.event_settings[each.key])
 
-    # Only plan speaks to databases.
-    direct_vpc_egress = var.vpc == null || each.key != "plan" ? null : (
+    dynamic "secret_environment_variables" {
+      for_each = each.key == "external" && try(var.external_events.key_secret, null) != null ? [var.external_events.key_secret] : []
+      content {
+        key        = "ETL_EVENT_KEYS"
+        project_id = var.project
+        secret     = google_secret_manager_secret.this[secret_environment_variables.value].secret_id
+        version    = "latest"
+      }
+    }
+
+    # Only what connects to sources has business in the private network.
+    direct_vpc_egress = var.vpc == null || !contains(local.connecting, each.key) ? null : (
       var.vpc.all ? "VPC_EGRESS_ALL_TRAFFIC" : "VPC_EGRESS_PRIVATE_RANGES_ONLY"
     )
     dynamic "direct_vpc_network_interface" {
-      for_each = var.vpc == null || each.key != "plan" ? [] : [var.vpc]
+      for_each = var.vpc == null || !contains(local.connecting, each.key) ? [] : [var.vpc]
       content {
         network    = direct_vpc_network_interface.value.network
         subnetwork = direct_vpc_network_interface.value.subnetwork

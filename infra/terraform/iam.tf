@@ -2,31 +2,38 @@
 # src/etl_runner/doctor/permissions.yaml.
 
 locals {
-  parts = {
+  parts = merge({
     trigger   = "Function trigger: opens a run"
     plan      = "Function plan: plans a run"
     finalize  = "Function finalize: commits or closes a run"
     runner    = "Cloud Run Job: reads the source, writes shards"
     workflow  = "Workflow: calls the functions and starts the job"
-    scheduler = "Cloud Scheduler: starts the workflow"
+    scheduler = "Cloud Scheduler: starts the workflow and the sweep"
     build     = "Cloud Build: makes the functions' images"
-  }
+
+    file-arrival = "Function file_arrival: notes and loads what arrives"
+    sweep        = "Function sweep: takes up what was left"
+    events       = "Eventarc and Pub/Sub: bring events to file_arrival"
+    },
+    var.external_events == null ? {} : { external = "Function file_arrival for S3 and Azure: notes what arrives" },
+  )
 
   permissions = yamldecode(file("${local.repository}/src/etl_runner/doctor/permissions.yaml"))
 
   members = merge(
     { for part in keys(local.parts) : part => google_service_account.this[part].member },
+    { "storage-agent" = "serviceAccount:service-${data.google_project.this.number}@gs-project-accounts.iam.gserviceaccount.com" },
     { "pubsub-agent" = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com" },
   )
 
   # Kind of thing, then "<who> <role> <name>" of each grant on one.
   grants = {
-    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "repository", "build-sources", "project"] : kind => {
+    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "key", "repository", "build-sources", "project"] : kind => {
       for grant in local.permissions.grants : "${grant.who} ${grant.role} ${grant.target}" => {
         who  = grant.who
         role = grant.role
         name = try(split(":", grant.target)[1], "")
-      } if split(":", grant.target)[0] == kind
+      } if split(":", grant.target)[0] == kind && (try(grant.when, "") != "external" || var.external_events != null)
     }
   }
 }
@@ -80,7 +87,7 @@ resource "google_pubsub_subscription_iam_member" "this" {
   for_each = local.grants["subscription"]
 
   project      = var.project
-  subscription = google_pubsub_subscription.events.name
+  subscription = local.subscriptions[each.value.name]
   role         = each.value.role
   member       = local.members[each.value.who]
 }
@@ -94,6 +101,18 @@ resource "google_cloud_run_v2_service_iam_member" "this" {
   name     = google_cloudfunctions2_function.this[each.value.name].name
   role     = each.value.role
   member   = local.members[each.value.who]
+}
+
+# The one exception: S3 and Azure have no identity that Cloud Run knows. The function itself verifies every
+# call (signature of SNS, token of Entra, shared key) and is there only when it is asked for.
+resource "google_cloud_run_v2_service_iam_member" "external" {
+  for_each = toset(var.external_events == null ? [] : ["external"])
+
+  project  = var.project
+  location = var.region
+  name     = google_cloudfunctions2_function.this[each.key].name
+  role     = "roles/run.invoker"
+  member   = "allUsers"
 }
 
 resource "google_cloud_run_v2_job_iam_member" "this" {
@@ -142,10 +161,10 @@ resource "google_project_iam_member" "build_source" {
 # Each secret by itself: no account may read the project's secrets as such.
 resource "google_secret_manager_secret_iam_member" "this" {
   for_each = {
-    for pair in setproduct(keys(local.grants["secret"]), local.secret_names) : "${pair[0]} ${pair[1]}" => {
-      grant  = local.grants["secret"][pair[0]]
-      secret = pair[1]
-    }
+    for pair in concat(
+      [for pair in setproduct(keys(local.grants["secret"]), local.document_secrets) : { grant = local.grants["secret"][pair[0]], secret = pair[1] }],
+      [for pair in setproduct(keys(local.grants["key"]), local.key_secrets) : { grant = local.grants["key"][pair[0]], secret = pair[1] }],
+    ) : "${pair.grant.who} ${pair.grant.role} ${pair.secret}" => pair
   }
 
   project   = var.project

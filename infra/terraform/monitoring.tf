@@ -4,9 +4,20 @@ locals {
   metric_prefix = replace(var.name, "-", "_")
   run_ended     = <<-EOT
     resource.type="cloud_run_revision"
-    resource.labels.service_name=~"^${var.name}-(trigger|finalize)$"
+    resource.labels.service_name=~"^${var.name}-(trigger|finalize|file-arrival|sweep)$"
     jsonPayload.event="run_ended"
   EOT
+
+  # What file_arrival and sweep log while they load (src/etl_runner/events).
+  events_logged = <<-EOT
+    resource.type="cloud_run_revision"
+    resource.labels.service_name=~"^${var.name}-(file-arrival|sweep)$"
+  EOT
+
+  counters = {
+    table_budget_low = { description = "Batches that waited because a table's operations of the day run short", filter = "jsonPayload.event=\"table_budget\"" }
+    files_set_aside  = { description = "Files that were set aside after several failed attempts", filter = "jsonPayload.event=\"file_set_aside\"" }
+  }
 
   metrics = {
     runs_ended       = { description = "Runs that ended", filter = "", value = null }
@@ -39,11 +50,44 @@ locals {
       filters  = ["metric.type=\"logging.googleapis.com/user/${google_logging_metric.this["runs_mismatching"].name}\" AND resource.type=\"cloud_run_revision\""]
       what     = "BigQuery reports other rows than the shards have. The run is committed, the source is paused. Compare source and destination, then `etl-runner resolve <source>`."
     }
+    arrivals_backlog = {
+      title    = "arrivals are not loaded"
+      severity = "ERROR"
+      above    = 1800
+      filters = [
+        "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${google_pubsub_subscription.arrivals.name}\"",
+      ]
+      what = "What has arrived waits for more than half an hour. `etl-runner status` shows which source's slot is held and until when; the log of ${var.name}-file-arrival says why a batch fails. Nothing is lost: arrivals stay noted until they are committed."
+    }
+    sweep_fails = {
+      title    = "the sweep fails"
+      severity = "WARNING"
+      filters = [
+        "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}-sweep\" AND metric.labels.response_code_class=\"5xx\"",
+      ]
+      what = "A source could not be taken up, or the function could not be called. Its log names the source. The next sweep tries again in ${var.sweep_minutes} minutes."
+    }
+    table_budget = {
+      title    = "a table's operations of the day run short"
+      severity = "WARNING"
+      filters = [
+        "metric.type=\"logging.googleapis.com/user/${google_logging_metric.counter["table_budget_low"].name}\" AND resource.type=\"cloud_run_revision\"",
+      ]
+      what = "BigQuery allows 1,500 operations a day on a table. Batches of files into this one wait longer, so that the day's rest lasts. The log names the table. Fewer, larger files help, or a schedule instead of events."
+    }
+    file_set_aside = {
+      title    = "a file was set aside"
+      severity = "ERROR"
+      filters = [
+        "metric.type=\"logging.googleapis.com/user/${google_logging_metric.counter["files_set_aside"].name}\" AND resource.type=\"cloud_run_revision\"",
+      ]
+      what = "A file failed several times and is not tried again; those behind it go on. The log names the file and the reason. Replace the file, which is a new version and is loaded as such."
+    }
     dead_letters = {
       title    = "run events were not processed"
       severity = "WARNING"
       filters  = ["metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${google_pubsub_subscription.dead.name}\""]
-      what     = "A subscriber failed to process run events five times. Loading is not affected. They are kept for 31 days in the subscription ${google_pubsub_subscription.dead.name}."
+      what     = "A subscriber failed to process run events five times, or a source's arrivals could not be loaded a hundred times; each message tells which. The sweep goes on loading arrivals. They are kept for 31 days in the subscription ${google_pubsub_subscription.dead.name}."
     }
   }
 }
@@ -81,6 +125,22 @@ resource "google_logging_metric" "this" {
   depends_on = [google_project_service.this]
 }
 
+resource "google_logging_metric" "counter" {
+  for_each = local.counters
+
+  name        = "${local.metric_prefix}_${each.key}"
+  project     = var.project
+  description = each.value.description
+  filter      = trimspace("${local.events_logged}${each.value.filter}")
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+  }
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_monitoring_notification_channel" "email" {
   for_each = toset(var.alerts.emails)
 
@@ -109,13 +169,13 @@ resource "google_monitoring_alert_policy" "this" {
       condition_threshold {
         filter          = conditions.value
         comparison      = "COMPARISON_GT"
-        threshold_value = 0
+        threshold_value = try(each.value.above, 0)
         duration        = "0s"
 
         # Gauges have no delta.
         aggregations {
           alignment_period   = "300s"
-          per_series_aligner = each.key == "dead_letters" ? "ALIGN_MAX" : "ALIGN_DELTA"
+          per_series_aligner = contains(["dead_letters", "arrivals_backlog"], each.key) ? "ALIGN_MAX" : "ALIGN_DELTA"
         }
       }
     }

@@ -8,6 +8,11 @@ output "settings" {
   value       = join("\n", [for name, value in local.settings : "${name}=${value}"])
 }
 
+output "external_events" {
+  description = "Where S3 and Azure send events: the endpoint of the modules aws and azure. Null without external_events."
+  value       = try(google_cloudfunctions2_function.this["external"].service_config[0].uri, null)
+}
+
 output "workflow" {
   description = "The workflow that a run is started with."
   value       = google_workflows_workflow.this.id
@@ -19,10 +24,10 @@ output "secrets_without_value" {
 }
 
 output "secrets_elsewhere" {
-  description = "Secrets of other projects: grant roles/secretmanager.secretAccessor on them to plan and runner there."
+  description = "Secrets of other projects: grant roles/secretmanager.secretAccessor on them to these members there."
   value = {
     secrets = local.secret_foreign
-    members = [local.members["plan"], local.members["runner"]]
+    members = [for part in ["plan", "runner", "file-arrival", "sweep"] : local.members[part]]
   }
 }
 

@@ -7,9 +7,12 @@ locals {
       for value in values(merge(try(document.connection_params, {}), try(document, {}))) : try([value.secret_manager], [])
     ]
   ]))
-  secret_own     = "/^(projects/${var.project}/secrets/)?([A-Za-z0-9_-]+)(/versions/[A-Za-z0-9_-]+)?$/"
-  secret_names   = toset([for reference in local.secret_references : replace(reference, local.secret_own, "$2") if !strcontains(replace(reference, local.secret_own, "$2"), "/")])
-  secret_foreign = [for reference in local.secret_references : reference if strcontains(replace(reference, local.secret_own, "$2"), "/")]
+  secret_own   = "/^(projects/${var.project}/secrets/)?([A-Za-z0-9_-]+)(/versions/[A-Za-z0-9_-]+)?$/"
+  key_secrets  = compact([try(var.external_events.key_secret, null)])
+  secret_names = toset(concat(local.document_secrets, local.key_secrets))
+  # Short names of those that lie in this project.
+  document_secrets = distinct([for reference in local.secret_references : replace(reference, local.secret_own, "$2") if !strcontains(replace(reference, local.secret_own, "$2"), "/")])
+  secret_foreign   = [for reference in local.secret_references : reference if strcontains(replace(reference, local.secret_own, "$2"), "/")]
 }
 
 resource "google_secret_manager_secret" "this" {

@@ -9,8 +9,11 @@ locals {
   source_ids     = [for file, id in local.document_ids : id if dirname(file) == "sources"]
   connection_ids = [for file, id in local.document_ids : id if dirname(file) == "connections"]
 
-  source_types = ["postgresql", "postgres", "mysql", "mariadb"]
-  load_types   = ["transactional", "catalog", "upsert"]
+  source_types = [
+    "postgresql", "postgres", "mysql", "mariadb", "bigquery", "bq",
+    "gcs", "google_cloud_storage", "s3", "aws_s3", "azure", "azure_blob", "azure_blob_storage",
+  ]
+  load_types = ["transactional", "catalog", "upsert"]
 
   # Fields that hold a credential, in every accepted spelling (docs/configuration.md).
   credential_fields = [
@@ -52,7 +55,7 @@ resource "google_storage_bucket_object" "document" {
     }
     precondition {
       condition     = contains(local.source_types, try(local.documents[each.key].source_type, ""))
-      error_message = "${each.key}: source_type is one of ${join(", ", local.source_types)}; it is what this version can load."
+      error_message = "${each.key}: source_type is one of ${join(", ", local.source_types)}."
     }
     precondition {
       condition     = dirname(each.key) != "sources" || contains(local.load_types, try(local.documents[each.key].load_type, ""))

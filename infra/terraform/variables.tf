@@ -119,6 +119,41 @@ variable "dataflow" {
   }
 }
 
+variable "external_events" {
+  description = "Events of S3 and Azure: whom they are believed. Makes the one function that can be reached from outside."
+  type = object({
+    sns_topics     = optional(list(string), [])
+    azure_tenant   = optional(string)
+    azure_audience = optional(string)
+    key_secret     = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.external_events == null || try(length(var.external_events.sns_topics) > 0, false) || try(var.external_events.azure_tenant, null) != null || try(var.external_events.key_secret, null) != null
+    error_message = "external_events names nobody to believe: sns_topics, azure_tenant with azure_audience, or key_secret."
+  }
+  validation {
+    condition     = (try(var.external_events.azure_tenant, null) == null) == (try(var.external_events.azure_audience, null) == null)
+    error_message = "external_events.azure_tenant goes with azure_audience."
+  }
+  validation {
+    condition     = alltrue([for topic in try(var.external_events.sns_topics, []) : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", topic))])
+    error_message = "external_events.sns_topics are ARNs: output topic_arn of infra/terraform/aws."
+  }
+}
+
+variable "sweep_minutes" {
+  description = "Minutes between two sweeps, which take up arrivals and slots whose holder died."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30], var.sweep_minutes)
+    error_message = "sweep_minutes divides an hour: 1, 2, 3, 4, 5, 6, 10, 12, 15, 20 or 30."
+  }
+}
+
 variable "max_run_seconds" {
   description = "Longest run, seconds. A load job takes up to six hours by itself."
   type        = number

@@ -43,11 +43,23 @@ class Resources:
         urls: Mapping[str, str],
         documents: Mapping[str, Any] | None = None,
         schedules: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        event_buckets: Mapping[str, str] | None = None,
+        external: bool = False,
     ) -> Resources:
         """A complete deployment; ``urls`` are those of its functions."""
         accounts = Accounts(settings.project, NUMBER, settings.workflow)
-        things = inventory(settings, accounts, documents or {}, schedules or {})
+        things = inventory(
+            settings,
+            accounts,
+            documents or {},
+            schedules or {},
+            event_buckets=event_buckets,
+            external=external,
+        )
         made = cls()
+        for bucket, location in (event_buckets or {}).items():
+            made.things[f"b/{bucket}"] = {"name": bucket, "location": location}
         for thing in things:
             made.things[name_of(thing)] = message_of(thing, facts_of(thing, urls))
             if thing.kind == "function":  # which is a Cloud Run service, too, and has its policy there
@@ -144,11 +156,13 @@ def message_of(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
         from google.cloud.scheduler_v1 import Job as Schedule
 
         target = {"uri": facts["target"], "oauth_token": {"service_account_email": facts["account"]}}
+        if "workflowexecutions" not in facts["target"]:
+            target["oidc_token"] = target.pop("oauth_token")
         return _json(
             Schedule,
             name=thing.resource,
-            schedule=facts["cron"],
-            time_zone=facts["time zone"],
+            schedule=facts.get("cron", "*/5 * * * *"),
+            time_zone=facts.get("time zone", "Etc/UTC"),
             state=getattr(Schedule.State, facts["state"]),
             http_target=target,
         )
@@ -183,12 +197,13 @@ def _plain(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
         reference = {"projectId": project, "datasetId": dataset}
         return {"kind": "bigquery#dataset", "datasetReference": reference, "location": facts["location"]}
     if thing.kind == "subscription":
-        dead = (
-            {"deadLetterPolicy": {"deadLetterTopic": facts["dead letters"]}}
-            if "dead letters" in facts
-            else {}
-        )
-        return {"name": thing.resource, "topic": facts["topic"], **dead}
+        told: dict[str, Any] = {"name": thing.resource, "topic": facts["topic"]}
+        if "dead letters" in facts:
+            told["deadLetterPolicy"] = {"deadLetterTopic": facts["dead letters"]}
+        if "pushed to" in facts:
+            token = {"serviceAccountEmail": facts["pushed as"]}
+            told["pushConfig"] = {"pushEndpoint": facts["pushed to"], "oidcToken": token}
+        return told
     if thing.kind == "project":
         return {
             "name": f"projects/{NUMBER}",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 
 from etl_runner.config import connections
-from etl_runner.config.types import TYPE_ALIASES
+from etl_runner.config.types import SOURCE_TYPES, TYPE_ALIASES
+from etl_runner.doctor import inventory, permissions
+from etl_runner.history.streams import STREAMS
+from etl_runner.history.views import VIEWS
 from etl_runner.settings import Settings
 from tools.infra.modules import ROOT
 
@@ -78,17 +81,57 @@ def test_each_credential_in_each_spelling_is_kept_out_of_the_bucket() -> None:
         assert {*model.secret_fields, *spelt} <= known, model.__name__
 
 
-def test_the_source_types_are_those_that_can_be_read() -> None:
-    registry = (ROOT / "src" / "etl_runner" / "sources" / "registry.py").read_text()
-    built = set(re.findall(r"isinstance\(connection, (\w+)\)", registry))
-    types = {
-        get_args(model.model_fields["source_type"].annotation)[0]
-        for model in connection_models()
-        if model.__name__ in built
+def test_the_source_types_are_those_that_documents_may_have() -> None:
+    assert set(list_of("sources.tf", "source_types")) == {*SOURCE_TYPES, *TYPE_ALIASES}
+
+
+def test_the_functions_are_those_of_the_repository_and_those_that_doctor_looks_for() -> None:
+    block = text_of("functions.tf").split("functions = merge(")[1].split("\n  )\n")[0]
+    made = set(re.findall(r"^ +([a-z-]+) += \{ timeout", block, re.MULTILINE))
+    assert made == set(inventory.FUNCTIONS)
+    assert {name.replace("-", "_") for name in made} == {
+        path.parent.name for path in ROOT.glob("functions/*/main.py")
     }
-    assert len(types) == len(built)
-    spelt = types | {alias for alias, name in TYPE_ALIASES.items() if name in types}
-    assert set(list_of("sources.tf", "source_types")) == spelt, "say in sources.tf what can be read"
+    assert f"{{ {permissions.EXTERNAL} = {{ timeout" in block
+
+
+def test_what_doctor_names_is_named_so_by_terraform() -> None:
+    whole = "\n".join(path.read_text() for path in sorted(MODULE.glob("*.tf")))
+    for name in (
+        'substr(sha256(each.key), 0, 12)}"',  # a trigger
+        '"${var.name}_sweep"',
+        '"${var.name}-${each.key}"',  # a schedule, a function
+        '"${var.project}-${var.name}-${each.key}"',  # a bucket
+        'dead = "run-events-dead"',
+        f'value     = "{inventory.OBJECT_FINALIZED}"',
+    ):
+        assert name in whole
+    for who, agent in permissions.AGENTS.items():
+        address = agent.replace("{number}", "${data.google_project.this.number}")
+        assert re.search(rf'"{who}" += "serviceAccount:{re.escape(address)}"', whole)
+
+
+def test_the_history_is_made_as_the_code_makes_it() -> None:
+    text = text_of("bigquery.tf")
+    made = {
+        name: tuple(re.findall(r'"(\w+)"', keys))
+        for name, keys in re.findall(r"^ +(etl_\w+) += \{ clustering = \[(.*?)\]", text, re.MULTILINE)
+    }
+    assert made == {stream.table: stream.clustering for stream in STREAMS}
+    assert {stream.partition_field for stream in STREAMS} == set(re.findall(r'field = "(\w+)"', text))
+    listed = re.search(r"toset\(\[(.*?)\]\)", text)
+    assert listed is not None
+    assert tuple(re.findall(r'"(\w+)"', listed[1])) == VIEWS
+
+
+def test_the_events_environment_is_what_the_settings_read() -> None:
+    given = set(re.findall(r"^ +(ETL_\w+) +=", text_of("arrivals.tf"), re.MULTILINE))
+    given |= set(re.findall(r'key +?= "(ETL_\w+)"', text_of("functions.tf")))
+    read = set(
+        re.findall(r'"(ETL_\w+)"', (ROOT / "src" / "etl_runner" / "events" / "settings.py").read_text())
+    )
+    assert given == {"ETL_SNS_TOPICS", "ETL_ENTRA_TENANT", "ETL_ENTRA_AUDIENCE", "ETL_EVENT_KEYS"}
+    assert given <= read
 
 
 def test_a_schedule_calls_the_executions_api_as_its_discovery_document_says() -> None:

@@ -25,7 +25,7 @@ from tools.setup import find_uv
 # One process makes the environment for all.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("function-archives")]
 
-FUNCTIONS = ("trigger", "plan", "finalize")
+FUNCTIONS = ("trigger", "plan", "finalize", "file_arrival", "sweep")
 # What a function imports while it works, and not before.
 LATER = {
     "trigger": ("commit.finalize", "commit.prepare", "events.run_events", "gcp.jobs", "config.load"),
@@ -34,6 +34,10 @@ LATER = {
         *("sources.postgres.source", "sources.mysql.source"),
     ),
     "finalize": ("commit.finalize", "commit.prepare", "events.run_events", "gcp.jobs"),
+    **dict.fromkeys(
+        ("file_arrival", "sweep"),
+        ("commit.finalize", "events.load", "events.sns", "planning.planner", "sources.postgres.source"),
+    ),
 }
 HEAVY = ("apache_beam", "pandas", "numpy", "pg8000", "pymysql", "pyarrow", "typer")
 
@@ -43,7 +47,8 @@ def unpack(name: str, target: Path) -> None:
     target.mkdir()
     shutil.copy(ROOT / "functions" / name / "main.py", target)
     shutil.copy(ROOT / "functions" / name / "requirements.txt", target)
-    for path in (ROOT / "src").glob("etl_runner/**/*.py"):
+    endings = (".py", ".json", ".sql")
+    for path in (each for each in (ROOT / "src").glob("etl_runner/**/*") if each.suffix in endings):
         copy = target / path.relative_to(ROOT / "src")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)

@@ -20,6 +20,8 @@ from typing import Any
 from tools.infra.plugin import serving
 from tools.infra.report import Problem, Result
 
+_READ = ("yaml", "json", "sql")
+"""Endings of the package's files that the modules read."""
 NO_TERRAFORM = "there is no terraform on this machine (the schema was checked by `terraform schema` instead)"
 
 
@@ -86,7 +88,7 @@ def _copy(root: Path, target: Path) -> None:
         copy = target / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(f"# {path.relative_to(root)}\n")
-    for path in sorted((root / "src").rglob("*.yaml")):
+    for path in sorted(each for ending in _READ for each in (root / "src").rglob(f"*.{ending}")):
         copy = target / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)

@@ -5,6 +5,9 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
+  mock_data "google_storage_bucket" {
+    defaults = { location = "EUROPE-WEST1" }
+  }
   mock_resource "google_service_account" {
     defaults = { member = "serviceAccount:part@my-project.iam.gserviceaccount.com" }
   }
@@ -32,6 +35,10 @@ run "five_variables_are_enough" {
     error_message = "a function can be reached from outside: ingress_settings is not ALLOW_INTERNAL_ONLY"
   }
   assert {
+    condition     = length(google_cloud_run_v2_service_iam_member.external) == 0 && !contains(keys(google_cloudfunctions2_function.this), "external")
+    error_message = "there is a public function that nobody asked for"
+  }
+  assert {
     condition     = alltrue([for name, f in google_cloudfunctions2_function.this : f.service_config[0].service_account_email == google_service_account.this[name].email])
     error_message = "a function does not have the account of its own"
   }
@@ -40,11 +47,11 @@ run "five_variables_are_enough" {
     error_message = "a function's archive does not have its content's hash in its name: a change would not be deployed"
   }
   assert {
-    condition     = alltrue([for files in local.function_files : alltrue([for file in keys(files) : contains(["main.py", "requirements.txt"], file) || can(regex("^etl_runner/.*\\.py$", file))])])
+    condition     = alltrue([for files in local.function_files : alltrue([for file in keys(files) : contains(["main.py", "requirements.txt"], file) || can(regex("^etl_runner/.*\\.(py|json|sql)$", file))])])
     error_message = "a function's archive holds more than its main.py, requirements.txt and etl_runner"
   }
   assert {
-    condition     = alltrue([for files in local.function_files : contains(keys(files), "etl_runner/settings.py") && contains(keys(files), "main.py") && contains(keys(files), "requirements.txt")])
+    condition     = alltrue([for files in local.function_files : contains(keys(files), "etl_runner/settings.py") && contains(keys(files), "etl_runner/history/tables/etl_runs.json") && contains(keys(files), "main.py") && contains(keys(files), "requirements.txt")])
     error_message = "a function's archive lacks main.py, requirements.txt or etl_runner"
   }
 
@@ -134,19 +141,35 @@ run "five_variables_are_enough" {
     error_message = "permissions.yaml grants a role on the whole project and does not say why nothing narrower will do"
   }
   assert {
-    condition     = length(local.permissions.grants) == sum([for kind in values(local.grants) : length(kind)])
+    condition     = length([for g in local.permissions.grants : g if !can(g.when)]) == sum([for kind in values(local.grants) : length(kind)])
     error_message = "permissions.yaml has a grant that iam.tf does not make: an unknown target, or one that is there twice"
   }
   assert {
-    condition     = toset([for m in google_secret_manager_secret_iam_member.this : m.secret_id]) == toset(["shop-password"]) && length(google_secret_manager_secret_iam_member.this) == 2
-    error_message = "each secret is granted by itself, to plan and runner only"
+    condition     = toset([for m in google_secret_manager_secret_iam_member.this : m.secret_id]) == toset(["shop-password"]) && length(google_secret_manager_secret_iam_member.this) == 4
+    error_message = "each secret is granted by itself, to those who connect to sources only"
   }
   assert {
-    condition     = !anytrue([for g in local.permissions.grants : startswith(g.role, "roles/secretmanager") && g.target != "secret"])
+    condition     = !anytrue([for g in local.permissions.grants : startswith(g.role, "roles/secretmanager") && !contains(["secret", "key"], g.target)])
     error_message = "permissions.yaml grants all secrets at once"
   }
 
   # Events.
+  assert {
+    condition     = toset(keys(google_eventarc_trigger.this)) == toset(["my-sales-files"]) && alltrue([for bucket, t in google_eventarc_trigger.this : toset([for c in t.matching_criteria : c.value]) == toset(["google.cloud.storage.object.v1.finalized", bucket])])
+    error_message = "each bucket that a source reads has a trigger for its finished objects"
+  }
+  assert {
+    condition     = alltrue([for t in google_eventarc_trigger.this : length(t.retry_policy) == 0 && length(t.service_account) > 0 && t.location == "europe-west1"])
+    error_message = "a trigger does not repeat deliveries, has no identity, or lies elsewhere than its bucket"
+  }
+  assert {
+    condition     = try(google_pubsub_subscription.arrivals.push_config[0].oidc_token[0].service_account_email, "") == google_service_account.this["events"].email && google_pubsub_subscription.arrivals.ack_deadline_seconds == 600 && length(google_pubsub_subscription.arrivals.dead_letter_policy) == 1
+    error_message = "arrivals are pushed without an identity, not repeated, or lost"
+  }
+  assert {
+    condition     = try(length(google_cloud_scheduler_job.sweep.http_target[0].oidc_token[0].service_account_email) > 0, false) && google_cloud_scheduler_job.sweep.schedule == "*/5 * * * *"
+    error_message = "the sweep is called without an identity, or not every few minutes"
+  }
   assert {
     condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 5 && google_pubsub_subscription.events.retry_policy[0].minimum_backoff == "10s"
     error_message = "run events that cannot be processed go nowhere"
@@ -158,11 +181,11 @@ run "five_variables_are_enough" {
 
   # Configuration and alerts.
   assert {
-    condition     = toset(keys(google_storage_bucket_object.document)) == toset(["connections/shop.yaml", "sources/customers.yaml", "sources/orders.yaml"])
+    condition     = toset(keys(google_storage_bucket_object.document)) == toset(["connections/files.yaml", "connections/shop.yaml", "sources/customers.yaml", "sources/orders.yaml", "sources/sales.yaml"])
     error_message = "the folder's documents are uploaded under their names"
   }
   assert {
-    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && length(google_monitoring_alert_policy.this) == 4
+    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && length(google_monitoring_alert_policy.this) == 8
     error_message = "an alert is missing"
   }
   assert {
@@ -181,8 +204,8 @@ run "a_private_network_and_a_key_of_ones_own" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_job.this.template[0].template[0].vpc_access[0].egress == "PRIVATE_RANGES_ONLY" && length(google_cloudfunctions2_function.this["plan"].service_config[0].direct_vpc_network_interface) == 1
-    error_message = "plan and runner do not reach the private network"
+    condition     = google_cloud_run_v2_job.this.template[0].template[0].vpc_access[0].egress == "PRIVATE_RANGES_ONLY" && alltrue([for name in ["plan", "file-arrival", "sweep"] : length(google_cloudfunctions2_function.this[name].service_config[0].direct_vpc_network_interface) == 1])
+    error_message = "what connects to sources does not reach the private network"
   }
   assert {
     condition     = alltrue([for name in ["trigger", "finalize"] : length(google_cloudfunctions2_function.this[name].service_config[0].direct_vpc_network_interface) == 0])
@@ -199,5 +222,29 @@ run "a_private_network_and_a_key_of_ones_own" {
   assert {
     condition     = length(google_monitoring_alert_policy.this["run_failed"].notification_channels) == 1
     error_message = "nobody is told of a failed run"
+  }
+}
+
+run "events_of_other_clouds" {
+  command = apply
+
+  variables {
+    external_events = {
+      sns_topics = ["arn:aws:sns:eu-west-1:111122223333:etl-object-events"]
+      key_secret = "event-key"
+    }
+  }
+
+  assert {
+    condition     = [for name, f in google_cloudfunctions2_function.this : name if f.service_config[0].ingress_settings != "ALLOW_INTERNAL_ONLY"] == ["external"] && keys(google_cloud_run_v2_service_iam_member.external) == ["external"]
+    error_message = "more than the one verified endpoint can be reached from outside"
+  }
+  assert {
+    condition     = google_cloudfunctions2_function.this["external"].service_config[0].environment_variables["ETL_SNS_TOPICS"] == "arn:aws:sns:eu-west-1:111122223333:etl-object-events" && google_cloudfunctions2_function.this["external"].service_config[0].secret_environment_variables[0].key == "ETL_EVENT_KEYS"
+    error_message = "the public endpoint is not told whom to believe"
+  }
+  assert {
+    condition     = toset([for key, m in google_secret_manager_secret_iam_member.this : m.secret_id if startswith(key, "external ")]) == toset(["event-key"]) && length([for key, grant in local.grants["dataset"] : key if grant.who == "external"]) == 0
+    error_message = "the public endpoint may read a source's secret, or write to BigQuery"
   }
 }

@@ -20,15 +20,17 @@ run "wrong_variables" {
   command = plan
 
   variables {
-    project      = "My Project"
-    region       = "EU"
-    dataset      = "ware-house"
-    image        = "europe-west1-docker.pkg.dev/my-project/etl/runner:latest"
-    staging_days = 1
-    kms_key      = "my-key"
+    project         = "My Project"
+    region          = "EU"
+    dataset         = "ware-house"
+    image           = "europe-west1-docker.pkg.dev/my-project/etl/runner:latest"
+    staging_days    = 1
+    kms_key         = "my-key"
+    sweep_minutes   = 7
+    external_events = { azure_tenant = "t" }
   }
 
-  expect_failures = [var.project, var.region, var.dataset, var.image, var.staging_days, var.kms_key]
+  expect_failures = [var.project, var.region, var.dataset, var.image, var.staging_days, var.kms_key, var.sweep_minutes, var.external_events]
 }
 
 run "a_key_elsewhere" {

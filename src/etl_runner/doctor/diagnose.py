@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ import yaml
 from etl_runner.config.load import load_source
 from etl_runner.doctor.examine import examine
 from etl_runner.doctor.inventory import inventory
-from etl_runner.doctor.permissions import Accounts, grants
-from etl_runner.doctor.things import Cloud, Finding
+from etl_runner.doctor.permissions import EXTERNAL, Accounts, grants
+from etl_runner.doctor.things import Cloud, Finding, Thing
 from etl_runner.errors import ConfigError, EtlError
 from etl_runner.settings import Settings
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEDULES = "schedules.yaml"
 """Object of the config bucket: what infra/terraform was given as schedules."""
+GCS_NAMES = ("gcs", "google_cloud_storage")
 _FOLDERS = ("sources/", "connections/")
 
 
@@ -56,10 +57,64 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     except EtlError as error:
         command = "etl-runner doctor"
         findings.append(Finding("the documents", f"they cannot be read: {error}", command))
-    things = inventory(settings, accounts, documents, schedules)
+    located, lost = _event_buckets(cloud, event_buckets(documents), settings)
+    findings += lost
+    region = f"projects/{settings.project}/locations/{settings.location}"
+    external = Thing("function", EXTERNAL, f"{region}/functions/{accounts.prefix}-{EXTERNAL}")
+    things = inventory(
+        settings,
+        accounts,
+        documents,
+        schedules,
+        event_buckets=located,
+        external=cloud.facts(external) is not None,
+    )
     wanted = grants(things, accounts)
     findings += examine(cloud, things, wanted, settings)
     return Report(len(things), len(wanted), len(documents), tuple(findings))
+
+
+def event_buckets(documents: Mapping[str, Any]) -> set[str]:
+    """The buckets of Cloud Storage that sources read."""
+    found = set()
+    for name, document in documents.items():
+        if not name.startswith("sources/") or not isinstance(document, dict):
+            continue
+        if document.get("source_type") not in GCS_NAMES:
+            continue
+        for place in (document.get("connection_params"), document, _connection(document, documents)):
+            bucket = place.get("bucket") if isinstance(place, dict) else None
+            if isinstance(bucket, str) and bucket:
+                found.add(bucket.removeprefix("gs://").partition("/")[0])
+                break
+    return found
+
+
+def _connection(document: Mapping[str, Any], documents: Mapping[str, Any]) -> Any:
+    named = document.get("connection")
+    names = (f"connections/{named}{ending}" for ending in (".yaml", ".yml", ".json"))
+    return next((documents[name] for name in names if name in documents), None)
+
+
+def _event_buckets(
+    cloud: Cloud, buckets: Iterable[str], settings: Settings
+) -> tuple[dict[str, str], list[Finding]]:
+    """Where the buckets lie, since their triggers lie there too; and those that cannot be seen."""
+    located, findings = {}, []
+    for bucket in sorted(buckets):
+        thing = Thing("bucket", bucket, bucket)
+        try:
+            facts = cloud.facts(thing)
+        except EtlError as error:
+            command = f"gcloud storage buckets describe gs://{bucket}"
+            findings.append(Finding(thing.shown, f"it cannot be looked at: {error}", command))
+            continue
+        if facts is None:
+            command = f"gcloud storage buckets create gs://{bucket} --location={settings.bigquery_location}"
+            findings.append(Finding(thing.shown, "a source reads it, and it is not there.", command))
+        else:
+            located[bucket] = facts["location"]
+    return located, findings
 
 
 def _documents(config: ObjectStore) -> dict[str, Any]:

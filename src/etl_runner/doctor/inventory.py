@@ -5,17 +5,21 @@ The names are those that infra/terraform gives; tests/infra/test_agreement.py co
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from etl_runner.doctor.permissions import Accounts
+from etl_runner.doctor.permissions import EXTERNAL, Accounts
 from etl_runner.doctor.things import Ref, Thing
 from etl_runner.settings import Settings
 
-FUNCTIONS = ("trigger", "plan", "finalize")
-"""Functions that the workflow calls; nobody outside of the project reaches them."""
+STEPS = ("trigger", "plan", "finalize")
+"""Functions that the workflow calls."""
+FUNCTIONS = (*STEPS, "file-arrival", "sweep")
+"""Functions that every deployment has; nobody outside of the project reaches them."""
 INTERNAL = "ALLOW_INTERNAL_ONLY"
+OBJECT_FINALIZED = "google.cloud.storage.object.v1.finalized"
 _OWN_SECRET = re.compile(r"(?:projects/([^/]+)/secrets/)?([A-Za-z0-9_-]+)(?:/versions/[A-Za-z0-9_-]+)?")
 
 
@@ -24,12 +28,17 @@ def inventory(
     accounts: Accounts,
     documents: Mapping[str, Any],
     schedules: Mapping[str, Mapping[str, Any]],
+    *,
+    event_buckets: Mapping[str, str] | None = None,
+    external: bool = False,
 ) -> list[Thing]:
     """Every thing, those first that others need.
 
     Args:
         documents: name to content of sources and connections in the config bucket.
         schedules: source id to its entry of schedules.yaml.
+        event_buckets: bucket of Cloud Storage that a source reads to its location.
+        external: whether events of other clouds are taken.
     """
     project = f"projects/{settings.project}"
     region = f"{project}/locations/{settings.location}"
@@ -46,22 +55,39 @@ def inventory(
             {"location": settings.bigquery_location.upper()},
         ),
         Thing("repository", "", f"{region}/repositories/{prefix}"),
-        *(_messages(settings, project)),
+        *(_messages(settings, accounts, project)),
         *(
             Thing("secret", name, f"{project}/secrets/{name}", {"has a value": "yes"})
             for name in secret_names(documents, settings.project)
         ),
     ]
-    for name in FUNCTIONS:
+    for name in (*FUNCTIONS, *([EXTERNAL] if external else [])):
+        ingress = "ALLOW_ALL" if name == EXTERNAL else INTERNAL
         account = {"account": accounts.address(name)}
-        facts = {"state": "ACTIVE", "ingress": INTERNAL, **account, **environment}
+        facts: dict[str, str | Ref] = {"state": "ACTIVE", "ingress": ingress, **account, **environment}
         things.append(Thing("function", name, f"{region}/functions/{prefix}-{name}", facts))
     job = {"account": accounts.address("runner"), **environment}
     things.append(Thing("job", "", f"{region}/jobs/{settings.job}", job))
-    urls = {f"env {name.upper()}_URL": Ref("function", name, "url") for name in FUNCTIONS}
+    urls = {f"env {name.upper()}_URL": Ref("function", name, "url") for name in STEPS}
     calls: dict[str, str | Ref] = {"state": "ACTIVE", "account": accounts.address("workflow"), **urls}
     calls["env JOB_NAME"] = settings.job
     things.append(Thing("workflow", "", workflow, calls))
+    sweep: dict[str, str | Ref] = {
+        "target": Ref("function", "sweep", "url"),
+        "account": accounts.address("scheduler"),
+        "state": "ENABLED",
+    }
+    things.append(Thing("schedule", "sweep", f"{region}/jobs/{prefix}_sweep", sweep))
+    for bucket, location in sorted((event_buckets or {}).items()):
+        short = hashlib.sha256(bucket.encode()).hexdigest()[:12]
+        resource = f"{project}/locations/{location.lower()}/triggers/{prefix}-{short}"
+        facts = {
+            "account": accounts.address("events"),
+            "service": f"{prefix}-file-arrival",
+            "filter type": OBJECT_FINALIZED,
+            "filter bucket": bucket,
+        }
+        things.append(Thing("trigger", bucket, resource, facts))
     for source_id, entry in sorted(schedules.items()):
         facts = {
             "target": f"https://workflowexecutions.googleapis.com/v1/{workflow}/executions",
@@ -108,19 +134,26 @@ def _bucket(settings: Settings) -> dict[str, str]:
     return {"location": location, "uniform access": "yes", "public access": "enforced"}
 
 
-def _messages(settings: Settings, project: str) -> Iterator[Thing]:
+def _messages(settings: Settings, accounts: Accounts, project: str) -> Iterator[Thing]:
     if settings.events_topic is None:
         return
     topics = {"events": settings.events_topic, "dead": f"{settings.events_topic}-dead"}
     for name, topic in topics.items():
         yield Thing("topic", name, f"{project}/topics/{topic}")
-    facts = {
-        "topic": f"{project}/topics/{topics['events']}",
-        "dead letters": f"{project}/topics/{topics['dead']}",
-    }
+    full = {name: f"{project}/topics/{topic}" for name, topic in topics.items()}
+    if settings.wake_topic is not None:
+        arrivals = f"{project}/topics/{settings.wake_topic}"
+        yield Thing("topic", "arrivals", arrivals)
+        pushed: dict[str, str | Ref] = {
+            "topic": arrivals,
+            "dead letters": full["dead"],
+            "pushed to": Ref("function", "file-arrival", "url"),
+            "pushed as": accounts.address("events"),
+        }
+        yield Thing("subscription", "arrivals", f"{project}/subscriptions/{settings.wake_topic}", pushed)
+    facts = {"topic": full["events"], "dead letters": full["dead"]}
     yield Thing("subscription", "events", f"{project}/subscriptions/{topics['events']}", facts)
-    facts = {"topic": f"{project}/topics/{topics['dead']}"}
-    yield Thing("subscription", "dead", f"{project}/subscriptions/{topics['dead']}", facts)
+    yield Thing("subscription", "dead", f"{project}/subscriptions/{topics['dead']}", {"topic": full["dead"]})
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -134,4 +167,5 @@ def _environment(settings: Settings) -> dict[str, str]:
         "ETL_STAGING_BUCKET": settings.staging_bucket,
         "ETL_WORKFLOW": settings.workflow,
         "ETL_JOB": settings.job,
+        **({"ETL_WAKE_TOPIC": settings.wake_topic} if settings.wake_topic else {}),
     }

@@ -15,6 +15,8 @@ AGENTS = {
     "storage-agent": "service-{number}@gs-project-accounts.iam.gserviceaccount.com",
 }
 """Google's own accounts in the table, as https://cloud.google.com/iam/docs/service-agents names them."""
+EXTERNAL = "external"
+"""The function, and the account, that takes events of other clouds, where there is one."""
 CONDITIONAL = "build-sources"
 """The target that is granted on the project, bound to names of buckets by a condition."""
 
@@ -28,6 +30,8 @@ class Line:
     kind: str
     name: str
     why: str
+    when: str | None
+    """``external``: only where events of other clouds are taken."""
 
 
 def lines() -> list[Line]:
@@ -36,7 +40,7 @@ def lines() -> list[Line]:
     found = []
     for grant in yaml.safe_load(text)["grants"]:
         kind, _, name = grant["target"].partition(":")
-        found.append(Line(grant["who"], grant["role"], kind, name, grant["why"]))
+        found.append(Line(grant["who"], grant["role"], kind, name, grant["why"], grant.get("when")))
     return found
 
 
@@ -69,8 +73,11 @@ class Accounts:
 def grants(things: Iterable[Thing], accounts: Accounts) -> list[Grant]:
     """The table for these things: a line about ``secret`` is one grant for each of them."""
     known = list(things)
+    external = any(thing.kind == "function" and thing.name == EXTERNAL for thing in known)
     found = []
     for line in lines():
+        if line.when == EXTERNAL and not external:
+            continue
         kind = "project" if line.kind == CONDITIONAL else line.kind
         binding = Binding(
             accounts.role(line.role), accounts.member(line.who), conditional=line.kind == CONDITIONAL

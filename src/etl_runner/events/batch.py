@@ -159,7 +159,13 @@ class Gatherer:
         self._arrivals.note_failure(arrival.hash, run_id, now, reason)
         count = self._arrivals.attempts()[arrival.hash].count
         if count >= self._settings.attempts:
-            log.error("%s is set aside after %d attempts: %s", arrival.uri, count, reason)
+            log.error(
+                "%s is set aside after %d attempts: %s",
+                arrival.uri,
+                count,
+                reason,
+                extra={"fields": {"event": "file_set_aside", "uri": arrival.uri}},
+            )
             self._arrivals.set_aside(SetAside(arrival, "poisonous", reason, count, now))
         else:
             log.warning("%s failed, attempt %d: %s", arrival.uri, count, reason)

@@ -247,6 +247,7 @@ class ArrivalLoader:
                 self._settings.table_operations,
                 self._entry.table,
                 "no batch until the oldest is a day old" if wait is None else f"next batch in {wait}",
+                extra={"fields": {"event": "table_budget", "table": self._entry.table, "used": usage.used}},
             )
         return wait
 

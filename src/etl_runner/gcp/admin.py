@@ -121,6 +121,8 @@ class GoogleCloud:
         return {
             "topic": subscription.topic,
             "dead letters": subscription.dead_letter_policy.dead_letter_topic,
+            "pushed to": subscription.push_config.push_endpoint,
+            "pushed as": subscription.push_config.oidc_token.service_account_email,
         }
 
     def _secret(self, thing: Thing) -> Facts:

@@ -9,7 +9,7 @@ import pytest
 
 from etl_runner.doctor.diagnose import Report, diagnose
 from etl_runner.doctor.inventory import FUNCTIONS, inventory
-from etl_runner.doctor.permissions import Accounts, grants
+from etl_runner.doctor.permissions import EXTERNAL, Accounts, grants
 from etl_runner.doctor.things import Grant, Thing
 from etl_runner.gcp.admin import GoogleCloud
 from etl_runner.settings import Settings
@@ -32,9 +32,18 @@ load_type: catalog
 dest_table_name: orders
 """
 SCHEDULES = b"orders: {cron: '15 * * * *', time_zone: Europe/Berlin}\n"
+FILES = b"""
+source_type: gcs
+connection_params: {source_type: gcs, bucket: "gs://my-files/in", use_runner_account: true}
+file_pattern: "*.csv"
+file_format: csv
+load_type: transactional
+dest_table_name: files
+"""
+BUCKETS = {"my-files": "EUROPE-WEST1"}
 DOCUMENTS = {"connections/shop.yaml": {"password": {"secret_manager": "shop-password"}}}
 SCHEDULED = {"orders": {"cron": "15 * * * *", "time_zone": "Europe/Berlin"}}
-URLS = {name: f"https://etl-{name}.example.run.app" for name in FUNCTIONS}
+URLS = {name: f"https://etl-{name}.example.run.app" for name in (*FUNCTIONS, EXTERNAL)}
 
 
 def settings_for(endpoint: str | None) -> Settings:
@@ -48,6 +57,7 @@ def settings_for(endpoint: str | None) -> Settings:
         state_bucket="my-project-etl-state",
         staging_bucket="my-project-etl-staging",
         events_topic="etl-run-events",
+        wake_topic="etl-arrivals",
         job="etl-runner",
         admin_endpoint=endpoint,
     )
@@ -55,7 +65,7 @@ def settings_for(endpoint: str | None) -> Settings:
 
 SETTINGS = settings_for(None)
 ACCOUNTS = Accounts("my-project", NUMBER, "etl")
-THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED)
+THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True)
 GRANTS = grants(THINGS, ACCOUNTS)
 
 
@@ -86,10 +96,13 @@ def admin() -> Iterator[tuple[AdminServer, GoogleCloud]]:
 def deployed(admin: tuple[AdminServer, GoogleCloud]) -> Deployed:
     """Complete: nothing is missing."""
     server, cloud = admin
-    server.resources = Resources.of(SETTINGS, URLS, DOCUMENTS, SCHEDULED)
+    server.resources = Resources.of(
+        SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True
+    )
     config = MemoryObjectStore()
     config.create("connections/shop.yaml", CONNECTION)
     config.create("sources/orders.yaml", SOURCE)
+    config.create("sources/files.yaml", FILES)
     config.create("schedules.yaml", SCHEDULES)
     return Deployed(server.resources, config, cloud)
 
