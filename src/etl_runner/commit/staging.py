@@ -15,7 +15,7 @@ from etl_runner.errors import PermanentError
 
 _STAGED = {"JSON": "STRING", "INTERVAL": "STRING", "RANGE": "STRING", "DATETIME": "TIMESTAMP"}
 # "exact", which fails the job, is PARSE_JSON's own default.
-_WIDE_NUMBERS = {"fail": "", "round": ", wide_number_mode => 'round'"}
+_WIDE_NUMBERS = {"fail": "", "round": ", wide_number_mode => 'round'", "string": ""}
 
 
 def needs_staging(field: BqField) -> bool:
@@ -44,7 +44,8 @@ def staging_field(field: BqField) -> BqField:
 def publish_expression(field: BqField, json_numbers: str = "fail") -> str:
     """SQL that turns the staged column into the destination's type.
 
-    ``json_numbers`` says what becomes of JSON numbers beyond 64 bits: ``fail`` the run, or ``round``.
+    ``json_numbers`` says what becomes of JSON numbers beyond 64 bits: only ``round`` leaves any to the query,
+    the others were rejected or made text before (convert/json_numbers.py).
     https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#parse_json
     """
     name = quote(field.name)

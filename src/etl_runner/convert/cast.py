@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from etl_runner import jsontypes
 from etl_runner.convert.arrow_schema import arrow_field
 from etl_runner.convert.casters import Caster, caster, plain
+from etl_runner.convert.json_numbers import JsonNumbers
 from etl_runner.convert.raw import raw_values, split_raw
 from etl_runner.convert.recorded import RAW, TypeName, recorded
 from etl_runner.convert.rejects import Fault, Reject, cell_text
@@ -46,6 +47,7 @@ class Converter:
         run_id: value of ``_etl_run_id``.
         loaded_at: value of ``_etl_loaded_at``, with a zone; the same for all units of a run, so that a
             unit done again gives the same rows.
+        json_numbers: what becomes of numbers that BigQuery's JSON cannot hold (convert/json_numbers.py).
 
     Raises:
         PermanentError: a metadata column that does not exist.
@@ -59,9 +61,11 @@ class Converter:
         metadata: Sequence[str] = (),
         run_id: str = "",
         loaded_at: dt.datetime | None = None,
+        json_numbers: JsonNumbers = "fail",
     ) -> None:
         self._columns = tuple(columns)
         self._unit = unit
+        self._json_numbers: JsonNumbers = json_numbers
         self._read = 0
         self._source_schema: pa.Schema | None = None
         self._casters: tuple[tuple[int, Caster], ...] = ()
@@ -133,7 +137,8 @@ class Converter:
                     f"the source returned no column {field.name!r} (source column {column.source!r}): "
                     f"plan the run again"
                 )
-            casters.append((index, caster(schema.field(index).type, field, column.source_type)))
+            kind = schema.field(index).type
+            casters.append((index, caster(kind, field, column.source_type, self._json_numbers)))
         self._casters = tuple(casters)
         self._source_schema = schema
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from etl_runner.convert.arrow_schema import arrow_field, value_type
 from etl_runner.convert.fields import BqField
+from etl_runner.convert.json_numbers import JsonNumbers
 from etl_runner.convert.steps import Route, route
 from etl_runner.errors import PermanentError
 
@@ -29,7 +30,9 @@ class Caster(Protocol):
         """The cast array, of the same length, and the rows at fault (NULL in the array)."""
 
 
-def caster(source: pa.DataType, field: BqField, source_type: str) -> Caster:
+def caster(
+    source: pa.DataType, field: BqField, source_type: str, json_numbers: JsonNumbers = "fail"
+) -> Caster:
     """The caster from arrays of type ``source`` to the column ``field``, REPEATED and STRUCT included.
 
     Raises:
@@ -39,12 +42,12 @@ def caster(source: pa.DataType, field: BqField, source_type: str) -> Caster:
     if field.mode == "REPEATED":
         if not _is_list(source):
             raise _impossible(source, field)
-        return ListCaster(field, caster(source.value_type, _element(field), source_type))
+        return ListCaster(field, caster(source.value_type, _element(field), source_type, json_numbers))
     if field.type == "STRUCT":
         if not pa.types.is_struct(source):
             raise _impossible(source, field)
         return StructCaster.build(source, field)
-    way = route(source, field, source_type)
+    way = route(source, field, source_type, json_numbers)
     if way is None:
         raise _impossible(source, field)
     try:

@@ -17,6 +17,7 @@ from etl_runner.convert import checks
 from etl_runner.convert.arrow_schema import value_type
 from etl_runner.convert.decimals import parse_decimals
 from etl_runner.convert.fields import BqField
+from etl_runner.convert.json_numbers import JsonNumbers, numbers_check, unfit_as_text
 from etl_runner.convert.json_text import interval_text, json_text
 
 Step = Callable[[pa.Array], pa.Array]
@@ -42,12 +43,16 @@ class Route:
     after: tuple[tuple[checks.Check, str], ...] = ()
 
 
-def route(source: pa.DataType, field: BqField, source_type: str) -> Route | None:
+def route(
+    source: pa.DataType, field: BqField, source_type: str, json_numbers: JsonNumbers = "fail"
+) -> Route | None:
     """The way from ``source`` to one value of ``field``, or None when there is none.
 
     ``source_type`` is the type as the source spells it; it tells a uuid from other 16 bytes.
     """
     found = _ROUTES[field.type](source, value_type(field), source_type) if field.type in _ROUTES else None
+    if found is not None and field.type == "JSON":
+        found = _with_numbers(found, json_numbers)
     if found is None or field.max_length is None:
         return found
     limit = (checks.longest(field.max_length), f"is longer than {field.max_length}")
@@ -249,6 +254,12 @@ def _json(source: pa.DataType, target: pa.DataType, source_type: str) -> Route |
         return found
     # Anything may stand in a text column; what a JSON type or the query itself wrote is JSON already.
     return replace(found, before=(*found.before, (checks.valid_json, "is not JSON")))
+
+
+def _with_numbers(way: Route, mode: JsonNumbers) -> Route:
+    if mode == "string":
+        return replace(way, step=lambda array: unfit_as_text(way.step(array)))
+    return replace(way, after=(*way.after, numbers_check(mode)))
 
 
 def _uuid_text(array: pa.Array) -> pa.Array:

@@ -101,6 +101,7 @@ def execute_unit(
         metadata=header.metadata,
         run_id=header.run_id,
         loaded_at=dt.datetime.fromisoformat(header.created),
+        json_numbers=header.config.get("document", {}).get("json_numbers") or "fail",
     )
     tally = Tally(unit)
 

@@ -10,7 +10,6 @@ from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
 from etl_runner.commit.ranges import in_window
 from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
-from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.backfill import between_of, check_backfill, check_given, disposition_of, range_column
 from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_direct, choose_engine
@@ -72,7 +71,6 @@ class Planner:
             PermanentError, RetryableError: source or destination refuse or cannot be reached.
         """
         document = resolved.document
-        _refuse_unbuilt(getattr(document, "json_numbers", "fail"))
         if backfill is not None:
             check_backfill(document)
         settings = self._settings
@@ -183,15 +181,6 @@ def _unplanned(state: State) -> Mapping[str, str]:
     """Columns that the run before met and did not know, each with the URI of a file that has it."""
     last = state.last
     return {} if last is None or last.outcome == "ok" else last.receipt.get("unplanned") or {}
-
-
-def _refuse_unbuilt(json_numbers: str) -> None:
-    problems = []
-    if json_numbers == "string":
-        allowed = "fail, round"
-        problems.append(Problem("json_numbers", "string is not available yet", "string", allowed))
-    if problems:
-        raise ConfigError("source document", tuple(problems))
 
 
 def _direct_notes(extract: Extract) -> tuple[str, ...]:
