@@ -53,6 +53,13 @@ model: setup  ## Explore the models of the protocols with larger bounds
 infra: setup  ## Check what is deployed, without a cloud: Terraform, workflow, Dockerfile
 	$(PY) -m tools.infra
 
+image:  ## Build the runner image with Docker (IMAGE=<registry>/<name>:<tag>)
+	@command -v docker >/dev/null || { echo "image: docker is missing" >&2; exit 1; }
+	docker build -f runner_image/Dockerfile -t $(or $(IMAGE),etl-runner:dev) .
+
+template: setup  ## Write the flex template's spec: IMAGE=<registry>/<name>:<tag> TO=gs://<bucket>/<object> (or a file)
+	@$(PY) -m tools.template "$(IMAGE)" "$(TO)"
+
 deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1)
 	@$(PY) -m tools.deploy deploy
 

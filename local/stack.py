@@ -388,7 +388,8 @@ class Stack:
         return start
 
     def _put_template(self) -> None:
-        from local.dataflow.start import IMAGE, template_spec
+        from local.dataflow.start import IMAGE
+        from tools.template import template_spec
 
         name = self.layout.dataflow_template.partition(self.layout.names.config_bucket + "/")[2]
         self.put_file(name, template_spec(IMAGE), self.layout.names.config_bucket)

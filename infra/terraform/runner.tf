@@ -21,6 +21,8 @@ resource "google_cloud_run_v2_job" "this" {
 
       containers {
         image = var.image
+        # The image starts as a Dataflow worker unless told otherwise; this role needs no root.
+        command = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups", "python", "runner_image/job.py"]
 
         resources {
           limits = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from etl_runner.jsontypes import dumps, loads
+from etl_runner.jsontypes import dumps
 from local import rest
 from local.dataflow.job import Launcher
 from local.dataflow.server import DataflowServer
@@ -25,12 +25,6 @@ def start_dataflow(layout: Layout, env: Mapping[str, str], logs: Path) -> Datafl
     launcher = Launcher([sys.executable, str(pipeline)], env=bare, workdir=REPOSITORY)
     endpoint = layout.storage_endpoint
     return DataflowServer(launcher, lambda uri: read_object(endpoint, uri), logs, port=layout.dataflow_port)
-
-
-def template_spec(image: str) -> bytes:
-    """The flex template's spec, as `make template` writes it."""
-    metadata = loads((REPOSITORY / "runner_image" / "template.json").read_bytes())
-    return dumps({"image": image, "sdkInfo": {"language": "PYTHON"}, "metadata": metadata})
 
 
 def read_object(endpoint: str, uri: str) -> bytes | None:
