@@ -367,9 +367,10 @@ class Stack:
         from local.admin import AdminServer, Resources
 
         # Nobody is refused anything on this machine: permissions are told as Terraform would grant them.
-        self.admin = AdminServer(
-            Resources.of(self.layout.deployment(), self.layout.function_urls), port=self.layout.admin_port
-        )
+        # Functions are deployed under names without underscores.
+        urls = {name.replace("_", "-"): url for name, url in self.layout.function_urls.items()}
+        resources = Resources.of(self.layout.deployment(), urls)
+        self.admin = AdminServer(resources, port=self.layout.admin_port)
         self._keep(self.admin)
 
     def _function_starter(self, name: str, env: Mapping[str, str]) -> Callable[[], None]:
