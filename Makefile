@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: help setup demo matrix test lint type unit bench model infra local-up local-down clean run-function format lock schema deploy destroy generate
+.PHONY: help setup demo matrix test lint type unit bench soak model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: setup  ## Let ruff rewrite what it can
 bench: setup  ## Measure cold starts, ours, the limit and other tools in one run (ROWS=1000000 ROUNDS=3)
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks --rows $(ROWS) --rounds $(ROUNDS) --write docs $(BENCH_ARGS)
+
+soak: setup  ## Schedules, events, writers and faults together: make soak MINUTES=10
+	@$(PY) -m local.soak --minutes $(or $(MINUTES),3)
 
 model: setup  ## Explore the models of the protocols with larger bounds
 	$(PY) -m tests.model --large $(MODEL_ARGS)
