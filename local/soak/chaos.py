@@ -62,7 +62,11 @@ class Chaos:
     def _scheduled(self, source_id: str, every: float) -> Callable[[], None]:
         def body() -> None:
             while not self.stop.wait(every * random.uniform(0.5, 1.5)):
-                ended = self.stack.run(source_id, 170)
+                try:
+                    ended = self.stack.run(source_id, 170)
+                except EtlError:
+                    self.ended["still going"] += 1
+                    continue
                 result = ended.result if isinstance(ended.result, dict) else {}
                 outcome = result.get("outcome") or result.get("status") or ended.state.lower()
                 self.ended[str(outcome)] += 1
@@ -82,7 +86,7 @@ class Chaos:
             self.struck[f"bigquery {action} {settings.get('status', '')}".strip()] += 1
 
     def _kills(self) -> None:
-        while not self.stop.wait(random.uniform(2, 6)):
+        while not self.stop.wait(random.uniform(8, 20)):
             tasks = self._tasks()
             if tasks and random.random() < 0.5:
                 if _kill(random.choice(tasks)):

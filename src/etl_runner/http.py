@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from etl_runner.errors import ConfigError, EtlError, Problem, problems_of
 from etl_runner.gcp.deployment import Deployment
-from etl_runner.logs import configure_logging, log_fields
+from etl_runner.logs import configure_logging, log_fields, trace_fields
 from etl_runner.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def serve(operation: Callable[[Deployment, dict[str, Any]], dict[str, Any]], req
     """One call of an operation: a request's JSON body in, a Flask answer out."""
     body = request.get_json(silent=True)
     named = body if isinstance(body, dict) else {}
-    with log_fields({name: named[name] for name in _LOGGED if name in named}):
+    traced = trace_fields(getattr(request, "headers", {}))
+    with log_fields({**{name: named[name] for name in _LOGGED if name in named}, **traced}):
         return answer(lambda fields: operation(deployment(), fields), body)
 
 

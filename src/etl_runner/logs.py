@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,32 @@ _SEVERITIES = {
 _LIBRARIES = ("google", "urllib3", "grpc", "pg8000")
 """Chatty below WARNING, and not about the run."""
 
+TRACE, SPAN = "_trace", "_span"
+"""Fields that say which request a line belongs to."""
+_LABELS = ("source_id", "run_id", "epoch", "unit")
+_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+_LEGACY = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]+))?(?:;o=[0-9]+)?")
+
 _REQUEST: ContextVar[Mapping[str, Any]] = ContextVar("log_fields", default={})  # noqa: B039 - never mutated
+
+
+def trace_fields(headers: Mapping[str, str]) -> dict[str, str]:
+    """The trace that a request belongs to, as fields of its lines; nothing where it names none.
+
+    ``traceparent`` (https://www.w3.org/TR/trace-context/#traceparent-header) comes before
+    ``X-Cloud-Trace-Context`` (https://cloud.google.com/trace/docs/trace-context#legacy-http-header), whose
+    span is decimal.
+    """
+    parent = _PARENT.fullmatch(headers.get("traceparent", "").strip())
+    if parent is not None and set(parent[1]) != {"0"}:
+        return {TRACE: parent[1], SPAN: parent[2]}
+    legacy = _LEGACY.fullmatch(headers.get("X-Cloud-Trace-Context", "").strip())
+    if legacy is None:
+        return {}
+    fields = {TRACE: legacy[1].lower()}
+    if legacy[2] is not None and int(legacy[2]) < 2**64:
+        fields[SPAN] = f"{int(legacy[2]):016x}"
+    return fields
 
 
 @contextmanager
@@ -60,13 +86,23 @@ class JsonFormatter(logging.Formatter):
             **_REQUEST.get(),
             **getattr(record, "fields", {}),
         }
+        request_trace, span = line.pop(TRACE, None), line.pop(SPAN, None)
+        labels = {f"etl_{name}": str(line[name]) for name in _LABELS if line.get(name) is not None}
+        if labels:
+            line["logging.googleapis.com/labels"] = labels
         run_id = line.get("run_id")
         if run_id is not None:
             line["logging.googleapis.com/operation"] = {"id": str(run_id), "producer": "etl-runner"}
-            if self._project is not None:
-                # A trace id is 32 hexadecimal digits; the same run gives the same one in every process.
+            if self._project is not None and request_trace is None:
+                # No request to belong to: all of the run's own lines are one trace. A trace id is 32
+                # hexadecimal digits; the same run gives the same one in every process.
                 trace = hashlib.blake2b(str(run_id).encode(), digest_size=16).hexdigest()
                 line["logging.googleapis.com/trace"] = f"projects/{self._project}/traces/{trace}"
+        if request_trace is not None and self._project is not None:
+            # Cloud Logging shows these lines under the request's own.
+            line["logging.googleapis.com/trace"] = f"projects/{self._project}/traces/{request_trace}"
+            if span is not None:
+                line["logging.googleapis.com/spanId"] = span
         if record.exc_info:
             # Error Reporting finds the stack in the message.
             line["message"] += "\n" + self.formatException(record.exc_info)

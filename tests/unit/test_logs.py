@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from etl_runner.logs import JsonFormatter, configure_logging
+from etl_runner.logs import JsonFormatter, configure_logging, log_fields, trace_fields
 
 
 @pytest.fixture
@@ -80,3 +80,37 @@ def test_libraries_are_quiet(logging_as_before: None) -> None:
     configure_logging(stream=stream)
     logging.getLogger("google.auth").info("token fetched")
     assert stream.getvalue() == ""
+
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("headers", "span"),
+    [
+        ({"traceparent": f"00-{TRACE_ID}-00f067aa0ba902b7-01"}, "00f067aa0ba902b7"),
+        ({"X-Cloud-Trace-Context": f"{TRACE_ID}/67667974448284343;o=1"}, "00f067aa0ba902b7"),
+        ({"X-Cloud-Trace-Context": TRACE_ID.upper()}, None),
+    ],
+)
+def test_lines_of_a_request_belong_to_its_trace(headers: dict[str, str], span: str | None) -> None:
+    with log_fields({"run_id": "r1", **trace_fields(headers)}):
+        line = line_of(JsonFormatter(project="p"), fields={"unit": "u00001"})
+    assert line["logging.googleapis.com/trace"] == f"projects/p/traces/{TRACE_ID}"
+    assert line.get("logging.googleapis.com/spanId") == span
+    assert line["logging.googleapis.com/labels"] == {"etl_run_id": "r1", "etl_unit": "u00001"}
+    assert line["logging.googleapis.com/operation"] == {"id": "r1", "producer": "etl-runner"}
+    assert not [name for name in line if name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"},
+        {"traceparent": "nonsense"},
+        {"X-Cloud-Trace-Context": "1; DROP"},
+    ],
+)
+def test_a_header_that_names_no_trace_is_passed_over(headers: dict[str, str]) -> None:
+    assert trace_fields(headers) == {}

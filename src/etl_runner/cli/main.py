@@ -11,6 +11,7 @@ from etl_runner.cli.cancel import cancel
 from etl_runner.cli.details import show
 from etl_runner.cli.doctor import doctor
 from etl_runner.cli.export import export_config
+from etl_runner.cli.init import init
 from etl_runner.cli.plan import plan
 from etl_runner.cli.preview import preview
 from etl_runner.cli.reconcile import reconcile
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    *(validate, preview, plan, run, status, runs, show),
+    *(init, validate, preview, plan, run, status, runs, show),
     *(backfill, reconcile, retry, cancel, resolve, reset, adopt, export_config, doctor),
 )
 for command in COMMANDS:

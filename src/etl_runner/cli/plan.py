@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from etl_runner.cli import show
-from etl_runner.cli.deployment import open_deployment
+from etl_runner.cli.deployment import Deployment, open_deployment
 from etl_runner.cli.options import AsJson, Local, SettingsFile, reporting
 from etl_runner.cli.output import Output
 from etl_runner.cli.progress import slot_of
 from etl_runner.cli.sources import check_id
-from etl_runner.commit.close import RunKey
+from etl_runner.commit.close import RunKey, utc_now
+from etl_runner.events.budget import TableOperations
+from etl_runner.planning.outlook import (
+    Cost,
+    Operations,
+    estimated_cost,
+    planned_operations,
+)
 from etl_runner.planning.plan import Plan, PlanHeader, WorkUnit
 from etl_runner.state.document import State
 from etl_runner.state.store import StateStore
@@ -36,7 +43,7 @@ def plan(
     local: Local = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run would do: window, rows, units, engine and why, schema changes, notes.
+    """Show what a run would do: window, rows, units, engine and why, table operations, schema changes, cost.
 
     Nothing is run and nothing is written; source and destination are asked for metadata only.
 
@@ -50,7 +57,28 @@ def plan(
     state = StateStore(deployment.state, source_id).read()
     key = RunKey(source_id, NOT_RUN, state.epoch + 1)
     made = deployment.planner().make_plan(resolved, key, state)
-    Output(as_json).answer(_document(made, state), *_page(made, state, units))
+    outlook = look_ahead(deployment, made.header)
+    Output(as_json).answer(
+        {**_document(made, state), **outlook.to_json()}, *_page(made, state, units, outlook)
+    )
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the plan will cost."""
+
+    operations: Operations
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        operations = {**asdict(self.operations), "left": self.operations.left}
+        return {"table_operations": operations, "cost": asdict(self.cost)}
+
+
+def look_ahead(deployment: Deployment, header: PlanHeader) -> Outlook:
+    """The plan's table operations against the day's, which all sources of a table share; and its cost."""
+    used = TableOperations(deployment.state, utc_now).usage(header.destination.path, clean=False).used
+    return Outlook(Operations(planned_operations(header), used), estimated_cost(header))
 
 
 def _document(made: Plan, state: State) -> dict[str, Any]:
@@ -66,9 +94,9 @@ def _document(made: Plan, state: State) -> dict[str, Any]:
     }
 
 
-def _page(made: Plan, state: State, listed: int) -> list[RenderableType]:
+def _page(made: Plan, state: State, listed: int, outlook: Outlook) -> list[RenderableType]:
     header = made.header
-    page: list[RenderableType] = [_facts(header, state)]
+    page: list[RenderableType] = [_facts(header, state, outlook)]
     if header.destination.added or not header.destination.exists:
         page.append(_columns(header))
     if made.units and listed:
@@ -77,7 +105,7 @@ def _page(made: Plan, state: State, listed: int) -> list[RenderableType]:
     return page
 
 
-def _facts(header: PlanHeader, state: State) -> Table:
+def _facts(header: PlanHeader, state: State, outlook: Outlook) -> Table:
     window = header.window
     destination = header.destination
     table = show.facts()
@@ -92,6 +120,11 @@ def _facts(header: PlanHeader, state: State) -> Table:
         table.add_row("bytes", f"about {show.size(header.estimated_bytes)}")
     table.add_row("units", f"{header.units}, over {header.tasks} tasks with {header.slots} at a time each")
     table.add_row("engine", f"{header.engine}: {header.engine_reason}")
+    operations, cost = outlook.operations, outlook.cost
+    budget = f"{operations.planned}, after {operations.used} of {operations.limit:,} within a day"
+    style = "red" if operations.left < operations.limit // 10 else ""
+    table.add_row("table operations", Text(budget, style=style))
+    table.add_row("cost", f"about ${cost.dollars:.4f}: {cost.how}")
     if state.slot is not None:
         table.add_row("slot", f"held by run {state.slot.run_id}, {state.slot.phase}")
     if state.paused:

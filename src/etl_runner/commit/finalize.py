@@ -72,16 +72,24 @@ class Finalizer:
         state = self._store.read()
         slot = state.slot
         if slot is None or not slot.belongs_to(key.run_id, key.epoch):
-            return self._closer.outcome_of(key, state)
+            # Whoever advanced it may have died before its staging objects were removed.
+            return self._tidied(key, self._closer.outcome_of(key, state))
         if slot.phase == "extracting":
             done = self._leave_extracting(key, state, slot, failure)
             if done is not None:
-                return done
+                return self._tidied(key, done)
         result = self._roll_forward.roll_forward(key)
         if isinstance(result, Done) and result.outcome == "ok":
             self._clean_up(key, result)
             self._ledger.compact(self._store)
         return result
+
+    def _tidied(self, key: RunKey, done: Done) -> Done:
+        """Remove what a committed run left in staging, where it is not known to be removed."""
+        prefix = run_prefix(key.run_id, key.epoch)
+        if done.outcome == "ok" and next(iter(self._staging.list(prefix)), None) is not None:
+            self._clean_up(key, done)
+        return done
 
     def _leave_extracting(
         self, key: RunKey, state: State, slot: Slot, failure: Failure | None
@@ -191,9 +199,10 @@ class Finalizer:
 
     def _clean_up(self, key: RunKey, done: Done) -> None:
         """Remove what the commit made superfluous. Nothing depends on it."""
-        record = self._records.read(key.run_id, key.epoch)
+        # A run that found nothing has no record, and made no table.
+        record = self._records.find(key.run_id, key.epoch)
         kept = (done.receipt or {}).get("rejects_table", {}).get("outcome") != "loaded"
-        for table in record.drop_tables:
+        for table in record.drop_tables if record is not None else ():
             self._jobs.delete_table(table)
         prefix = run_prefix(key.run_id, key.epoch)
         for number, info in enumerate(self._staging.list(prefix)):

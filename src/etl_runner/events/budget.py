@@ -46,13 +46,14 @@ class TableOperations:
         except ObjectExists:
             return
 
-    def usage(self, table: str) -> Usage:
-        """What was used of the table's day. Notes that are long past are removed on the way."""
+    def usage(self, table: str, *, clean: bool = True) -> Usage:
+        """What was used of the table's day. Notes that are long past are removed on the way, unless told
+        otherwise."""
         now = self._clock()
         oldest = f"{now - DAY:{_MOMENT}}"
         names = [info.name[len(_folder(table)) :] for info in self._objects.list(_folder(table))]
         past = [name for name in names if name < f"{now - _CLEAN_AFTER:{_MOMENT}}"]
-        for name in past[:_MAX_CLEANED]:
+        for name in past[:_MAX_CLEANED] if clean else ():
             self._objects.delete(_folder(table) + name)
         counted = [name for name in names if name >= oldest]
         if not counted:

@@ -105,11 +105,16 @@ class CommitRecords:
         Raises:
             CorruptStateError: there is none; a slot in ``committing`` always has one.
         """
-        name = self._name(run_id, epoch)
-        stored = self._objects.read(name)
-        if stored is None:
-            raise CorruptStateError(f"commit record {self._objects.uri(name)} is gone: restore the object")
-        return CommitRecord.from_json(stored.data)
+        record = self.find(run_id, epoch)
+        if record is None:
+            name = self._objects.uri(self._name(run_id, epoch))
+            raise CorruptStateError(f"commit record {name} is gone: restore the object")
+        return record
+
+    def find(self, run_id: str, epoch: int) -> CommitRecord | None:
+        """The record of a run, or None when it has none."""
+        stored = self._objects.read(self._name(run_id, epoch))
+        return None if stored is None else CommitRecord.from_json(stored.data)
 
     def _name(self, run_id: str, epoch: int) -> str:
         return f"sources/{self._source_id}/commits/{epoch}-{run_id}.json"

@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from etl_runner.errors import PermanentError
+from etl_runner.events.budget import TableOperations
 from etl_runner.planning.plan import Plan
 from etl_runner.state.document import State
 
 from .conftest import FakeDeployment, make_plan
+
+
+def test_the_budget_of_the_table_and_the_cost_are_told(deployment: FakeDeployment) -> None:
+    deployment.add_source()
+    now = datetime.now(UTC)
+    TableOperations(deployment.state, lambda: now).note("p.d.orders", "etl_other_1_r_1")
+    code, answer = deployment.json("plan", "orders")
+    assert code == 0
+    assert answer["table_operations"] == {"planned": 1, "used": 1, "limit": 1500, "left": 1498}
+    assert answer["cost"]["dollars"] > 0
+    page = deployment.invoke("plan", "orders").stdout
+    assert "1, after 1 of 1,500 within a day" in page
 
 
 def test_the_page_says_what_a_run_would_do(deployment: FakeDeployment) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -281,3 +282,13 @@ def test_the_snapshot_is_named_in_plain_json() -> None:
     found = store.read("runs/run1/7/snapshot.json")
     assert found is not None
     assert list(jsontypes.loads(found.data)) == ["snapshot"]
+
+
+def test_a_unit_has_one_line_at_most_and_no_line_has_a_value(caplog: pytest.LogCaptureFixture) -> None:
+    store = stored(make_plan(6))
+    with caplog.at_level(logging.INFO):
+        run_task(store, PLAN_NAME, 0, 1, lambda _: FakeSource(), options=QUICK)
+    for unit in names(store, "units/"):
+        told = [record for record in caplog.records if unit.rpartition("/")[2][:6] in record.getMessage()]
+        assert len(told) <= 1
+    assert len(caplog.records) <= 6 + 2
