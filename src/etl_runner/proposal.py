@@ -63,7 +63,7 @@ def database_document(
     made = propose(description)
     lines = [
         f"# {table}: {len(description.columns)} columns. Proposed from the live source; check it, then",
-        "# `etl-runner validate`, put it into the config bucket as sources/<id>.yaml, `etl-runner plan <id>`.",
+        "# `etl-runner validate`, put it into the config bucket as sources/<id>.yaml, and plan it.",
         f"source_type: {source_type}",
         f"connection: {_text(connection_id)}",
         *([f"schema_name: {_text(schema)}"] if schema else []),
