@@ -170,11 +170,11 @@ class Stack:
         """Write a connection document to the config bucket."""
         self._put(f"connections/{connection_id}.json", document)
 
-    def start_run(self, source_id: str) -> str:
-        """Start the workflow for a source; the execution's full name."""
+    def start_run(self, source_id: str, **more: Any) -> str:
+        """Start the workflow for a source, with ``more`` in its argument; the execution's full name."""
         from etl_runner.jsontypes import dumps
 
-        execution = {"argument": dumps({"source_id": source_id}).decode()}
+        execution = {"argument": dumps({"source_id": source_id, **more}).decode()}
         made = self._executions().create_execution(parent=self.workflows.parent, execution=execution)
         return str(made.name)
 

@@ -27,6 +27,8 @@ locals {
     },
     var.limits.row_threshold == null ? {} : { ETL_ROW_THRESHOLD = tostring(var.limits.row_threshold) },
     var.limits.unit_rows == null ? {} : { ETL_UNIT_ROWS = tostring(var.limits.unit_rows) },
+    var.control_plane == null ? {} : { ETL_CONTROL_PLANE_URL = var.control_plane.url },
+    try(var.control_plane.audience, null) == null ? {} : { ETL_CONTROL_PLANE_AUDIENCE = var.control_plane.audience },
     var.dataflow == null ? {} : { for name, value in {
       ETL_DATAFLOW_TEMPLATE        = var.dataflow.template
       ETL_DATAFLOW_MACHINES        = var.dataflow.machines

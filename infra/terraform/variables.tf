@@ -154,6 +154,20 @@ variable "sweep_minutes" {
   }
 }
 
+variable "control_plane" {
+  description = "A control plane that serves source documents in the flat form and is told what became of their runs: its URL, and the audience of the tokens for it (its URL when absent)."
+  type = object({
+    url      = string
+    audience = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.control_plane == null || can(regex("^https://", var.control_plane.url))
+    error_message = "control_plane.url begins with https://."
+  }
+}
+
 variable "max_run_seconds" {
   description = "Longest run, seconds. A load job takes up to six hours by itself."
   type        = number

@@ -21,13 +21,18 @@ _SOURCE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def trigger(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
-    """Open the run: ``{source_id, run_id}`` to ``{status: opened | skipped | done, ...}``.
+    """Open the run: ``{source_id, run_id, source?}`` to ``{status: opened | skipped | done, ...}``.
 
-    The documents are validated first: a wrong one takes no slot.
+    ``source`` is a document for this run alone, of a source that the config bucket does not have. The
+    documents are validated first: a wrong one takes no slot.
     """
     source_id = _source_id(body)
     run_id = text_field(body, "run_id")
-    deployment.load_source(source_id)
+    given = body.get("source")
+    if given is None:
+        deployment.load_source(source_id, run_id)
+    else:
+        deployment.inline.check(source_id, given)
     result = deployment.opener(source_id).open_run(run_id)
     if isinstance(result, Skipped):
         holder = result.holder
@@ -38,13 +43,18 @@ def trigger(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
         }
     if isinstance(result, Finished):
         return {"status": "done", "source_id": source_id, "receipt": result.receipt}
+    if given is not None:
+        # After the slot, so that a skipped run leaves nothing; before the answer, so that plan finds it.
+        deployment.inline.keep(source_id, run_id, given)
+    if deployment.reports is not None:
+        deployment.reports.started(source_id, run_id)
     return {"status": "opened", **asdict(result.key)}
 
 
 def plan(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
     """Plan the run: ``{source_id, run_id, epoch}`` to ``{engine, plan_uri, units, tasks, ...}``."""
     key = _key(body)
-    return asdict(deployment.plan_writer(key.source_id).write_plan(key))
+    return asdict(deployment.plan_writer(key.source_id, key.run_id).write_plan(key))
 
 
 def finalize(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Settings:
     """One server for all the APIs that tell what is deployed (``etl-runner doctor``)."""
     dataflow_endpoint: str | None = None
 
+    control_plane_url: str | None = None
+    """A control plane that serves source documents in the flat form, without a slash at the end."""
+    control_plane_audience: str | None = None
+    """Audience of the tokens for it; its URL when absent."""
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read ``ETL_*`` variables.
@@ -144,6 +149,8 @@ class Settings:
             storage_endpoint=env.get("STORAGE_EMULATOR_HOST") or None,
             workflows_endpoint=env.get("ETL_WORKFLOWS_ENDPOINT") or None,
             run_endpoint=env.get("ETL_RUN_ENDPOINT") or None,
+            control_plane_url=(env.get("ETL_CONTROL_PLANE_URL") or "").rstrip("/") or None,
+            control_plane_audience=env.get("ETL_CONTROL_PLANE_AUDIENCE") or None,
             secretmanager_endpoint=env.get("ETL_SECRETMANAGER_ENDPOINT") or None,
             admin_endpoint=env.get("ETL_ADMIN_ENDPOINT") or None,
             dataflow_endpoint=env.get("ETL_DATAFLOW_ENDPOINT") or None,

@@ -265,3 +265,34 @@ def test_a_bigquery_connection_is_tested(stack: Stack) -> None:
     )
     assert (refused.ok, refused.retry) == (False, True)
     assert "the connection was refused" in refused.sentence
+
+
+def test_the_control_planes_scheduler_starts_a_run(orders: Orders) -> None:
+    trigger = orders.stack.layout.function_urls["trigger"]
+    path = f"{trigger}/api/etl/sources/{orders.source_id}/scheduler-webhook/"
+    status, answer = rest.call("POST", path)
+    assert (status, answer["status"]) == (200, "started"), answer
+    ended = orders.stack.wait_run(f"{orders.stack.workflows.parent}/executions/{answer['run_id']}")
+    assert ended.state == "SUCCEEDED", ended
+    assert ended.result["rows_loaded"] == 1000
+    assert rest.call("GET", path)[0] == 405
+    assert rest.call("POST", f"{trigger}/api/etl/sources/nobody/scheduler-webhook/")[0] == 400
+
+
+def test_a_document_of_a_request_is_loaded_by_its_run(orders: Orders) -> None:
+    table = f"inline_{orders.source_id}"
+    document = {
+        "source_type": "postgresql",
+        "connection": orders.source_id,
+        "source_table_name": "orders",
+        "load_type": "catalog",
+        "dest_table_name": table,
+    }
+    adhoc = f"{orders.source_id}-adhoc"
+    ended = orders.stack.wait_run(orders.stack.start_run(adhoc, source=document))
+    assert ended.state == "SUCCEEDED", ended
+    assert (ended.result["rows_loaded"], ended.result["outcome"]) == (1000, "ok")
+    # The stored source's state is not touched by a document of a request that takes its id.
+    ended = orders.stack.wait_run(orders.stack.start_run(orders.source_id, source=document))
+    assert ended.state == "FAILED"
+    assert "an id of its own" in json.dumps(ended.error)

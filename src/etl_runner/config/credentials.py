@@ -54,7 +54,9 @@ def _check_key(text: str) -> None:
 
 def _reference(value: Any, info: ValidationInfo) -> SecretRef:
     internal = bool(info.context and info.context.get("internal"))
-    kinds = {"secret_manager", "env", "file"} | ({"document", "field"} if internal else set())
+    kinds = {"secret_manager", "env", "file"} | (
+        {"document", "control_plane", "field"} if internal else set()
+    )
     if isinstance(value, Mapping) and value and set(value) <= kinds:
         try:
             return SecretRef.model_validate(dict(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etl_runner.config import names
 from etl_runner.config.parse import (
@@ -18,7 +18,7 @@ from etl_runner.config.parse import (
     with_lines,
 )
 from etl_runner.config.problems import suggest
-from etl_runner.config.resolved import ResolvedSource
+from etl_runner.config.resolved import ResolvedSource, secrets_of
 from etl_runner.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ __all__ = [
     "ParsedConnection",
     "ParsedSource",
     "document_ids",
+    "has_source",
     "load_connection",
+    "load_inline",
     "load_source",
     "parse_connection",
     "parse_source",
@@ -68,6 +70,38 @@ def load_source(objects: ObjectStore, source_id: str) -> ResolvedSource:
     if problems or attempt.parsed is None:
         raise ConfigError(name, tuple(problems))
     return attempt.parsed.resolve(connection, stored=True)
+
+
+def has_source(objects: ObjectStore, source_id: str) -> bool:
+    """Whether the config bucket has a document of this id."""
+    return any(objects.read(f"sources/{source_id}{ending}") is not None for ending in ENDINGS)
+
+
+def load_inline(objects: ObjectStore, value: Any, source_id: str) -> ResolvedSource:
+    """Validate a source document that came with a request. Its connection is one of the config bucket, or
+    needs no credential.
+
+    Raises:
+        ConfigError: everything that is wrong in it; a credential, or the name of one, in it. Whoever may send
+            a document could otherwise have a secret of the deployment sent to a server of their own.
+        RetryableError, PermanentError: the bucket cannot be read.
+    """
+    name = f"inline/{source_id}.json"
+    if not isinstance(value, dict):
+        raise ConfigError("request", (Problem("source", "is not a JSON object"),))
+    parsed = parse_source(value, name=name, source_id=source_id)
+    if parsed.connection is None:
+        named = parsed.document.connection or ""
+        connection = load_connection(objects, named)
+        return parsed.resolve(replace(connection, connection=connection.stored(), inline={}), stored=True)
+    for secret in secrets_of(parsed.connection.connection):
+        problem = Problem(
+            f"connection_params.{secret}",
+            "is a credential, and a request carries none",
+            allowed="connection: the id of a connection in the config bucket",
+        )
+        raise ConfigError(name, (problem,))
+    return parsed.resolve()
 
 
 def load_connection(objects: ObjectStore, connection_id: str) -> ParsedConnection:

@@ -46,6 +46,11 @@ class ParsedConnection:
         updates = {key: SecretRef(document=self.name, field=path) for key, path in self.inline.items()}
         return self.connection.model_copy(update=updates)
 
+    def served(self, source_id: str) -> Connection:
+        """The same, of the document that the control plane serves for a source."""
+        updates = {key: SecretRef(control_plane=source_id, field=path) for key, path in self.inline.items()}
+        return self.connection.model_copy(update=updates)
+
 
 @dataclass(frozen=True)
 class ParsedSource:

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from etl_runner.state.objects import ObjectStore
 
 HIDDEN = "(hidden)"
-SecretKind = Literal["secret_manager", "env", "file", "document"]
+SecretKind = Literal["secret_manager", "env", "file", "document", "control_plane"]
 MAX_SECRET_BYTES = 65_536
 """A Secret Manager payload's limit (https://cloud.google.com/secret-manager/quotas); files keep to it."""
 
@@ -40,10 +40,11 @@ REFERENCE_ALLOWED = (
 
 
 class SecretRef(BaseModel):
-    """Where a credential is. Exactly one of secret_manager, env, file and document is set.
+    """Where a credential is. Exactly one of secret_manager, env, file, document and control_plane is set.
 
-    ``document`` (with ``field``, the dotted path in it as written) is the loader's own: it stands for a
-    value that is written in a document of the config bucket.
+    ``document`` and ``control_plane`` (with ``field``, the dotted path in it as written) are the loaders'
+    own: they stand for a value that is written in a document of the config bucket, or in the document that
+    the control plane serves for a source's id.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -52,15 +53,16 @@ class SecretRef(BaseModel):
     env: str | None = None
     file: str | None = None
     document: str | None = None
+    control_plane: str | None = None
     field: str | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> SecretRef:
-        kinds = [kind for kind in ("secret_manager", "env", "file", "document") if getattr(self, kind)]
+        kinds = [kind for kind in get_args(SecretKind) if getattr(self, kind)]
         if len(kinds) != 1:
             raise ValueError("a reference names exactly one place")
-        if (self.field is not None) != (self.document is not None):
-            raise ValueError("field goes with document")
+        if (self.field is not None) != (self.document is not None or self.control_plane is not None):
+            raise ValueError("field goes with document and control_plane")
         if self.secret_manager is not None and _MANAGER.fullmatch(self.secret_manager) is None:
             raise ValueError("is not the name of a Secret Manager secret")
         if self.env is not None and _ENV.fullmatch(self.env) is None:
@@ -75,12 +77,9 @@ class SecretRef(BaseModel):
 
     @property
     def kind(self) -> SecretKind:
-        """Which of the four it is."""
-        if self.secret_manager is not None:
-            return "secret_manager"
-        if self.env is not None:
-            return "env"
-        return "file" if self.file is not None else "document"
+        """Which of them it is."""
+        kinds: tuple[SecretKind, ...] = get_args(SecretKind)
+        return next(kind for kind in kinds if getattr(self, kind) is not None)
 
     def __str__(self) -> str:
         place = getattr(self, self.kind)
@@ -188,16 +187,25 @@ class DocumentResolver:
         stored = self._objects.read(secret.document)
         if stored is None:
             raise PermanentError(f"secret {secret}: the document is gone from the config bucket")
-        value: Any = read_document(stored.data, name=secret.document).value
-        for part in secret.field.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if isinstance(value, Mapping) and value:
-            return json.dumps(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if not isinstance(value, str) or not value:
-            raise PermanentError(f"secret {secret}: the document no longer has a value there")
-        return value
+        return value_at(read_document(stored.data, name=secret.document).value, secret)
+
+
+def value_at(document: Any, secret: SecretRef) -> str:
+    """The credential that stands at the reference's ``field`` of a document.
+
+    Raises:
+        PermanentError: nothing that can be one stands there.
+    """
+    value = document
+    for part in (secret.field or "").split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping) and value:
+        return json.dumps(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise PermanentError(f"secret {secret}: the document no longer has a value there")
+    return value
 
 
 class SecretRouter:
@@ -209,6 +217,7 @@ class SecretRouter:
         local: SecretResolver | None = None,
         document: SecretResolver | None = None,
         secret_manager: SecretResolver | None = None,
+        control_plane: SecretResolver | None = None,
     ) -> None:
         """``local`` reads environment variables and files."""
         self._resolvers: dict[SecretKind, SecretResolver | None] = {
@@ -216,6 +225,7 @@ class SecretRouter:
             "file": local,
             "document": document,
             "secret_manager": secret_manager,
+            "control_plane": control_plane,
         }
 
     def reveal(self, secret: Secret) -> str:

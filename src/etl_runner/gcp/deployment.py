@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from etl_runner.commit.finalize import Finalizer
     from etl_runner.config.connections import BigQueryConnection
+    from etl_runner.config.inline import InlineDocuments
     from etl_runner.config.resolved import ResolvedSource
     from etl_runner.config.secrets import SecretResolver
+    from etl_runner.controlplane.client import ControlPlane
+    from etl_runner.controlplane.reports import ControlPlaneReports
     from etl_runner.gcp.engines import CloudRunExecutions
     from etl_runner.gcp.jobs import GcpBigQueryJobs
     from etl_runner.gcp.objects import GcsObjectStore
@@ -74,11 +77,44 @@ class Deployment:
         """Where references to secrets are resolved."""
         from etl_runner.gcp.secrets import secret_resolver
 
-        return secret_resolver(self.settings, self.config)
+        return secret_resolver(self.settings, self.config, self.control_plane)
+
+    @cached_property
+    def control_plane(self) -> ControlPlane | None:
+        """The control plane, where the deployment has one."""
+        if self.settings.control_plane_url is None:
+            return None
+        from etl_runner.controlplane.wiring import control_plane
+
+        return control_plane(self.settings)
+
+    @cached_property
+    def reports(self) -> ControlPlaneReports | None:
+        """What the control plane is told, where there is one."""
+        if self.control_plane is None:
+            return None
+        from etl_runner.controlplane.wiring import reports
+
+        return reports(self.control_plane, self.state)
+
+    @cached_property
+    def inline(self) -> InlineDocuments:
+        """Documents that came with a request."""
+        from etl_runner.config.inline import InlineDocuments
+
+        return InlineDocuments(self.config, self.state)
 
     @cached_property
     def events(self) -> RunEvents:
         """Where finished runs are told."""
+        if self.reports is None:
+            return self._published
+        from etl_runner.controlplane.wiring import BothEvents
+
+        return BothEvents(self.reports, self._published)
+
+    @property
+    def _published(self) -> RunEvents:
         from etl_runner.events.run_events import NoRunEvents, PubSubRunEvents
 
         topic = self.settings.events_topic
@@ -117,11 +153,21 @@ class Deployment:
         """A source's receipts."""
         return Receipts(self.state, source_id)
 
-    def load_source(self, source_id: str) -> ResolvedSource:
-        """A source document and its connection, from the config bucket."""
-        from etl_runner.config.load import load_source
+    def load_source(self, source_id: str, run_id: str | None = None) -> ResolvedSource:
+        """A source: from the document that its run was opened with, else from the config bucket, else from
+        the control plane.
 
-        return load_source(self.config, source_id)
+        Raises:
+            ConfigError: there is none, or it is wrong.
+        """
+        from etl_runner.config.load import has_source, load_source
+
+        found = None if run_id is None else self.inline.load(source_id, run_id)
+        if found is None and self.control_plane is not None and not has_source(self.config, source_id):
+            from etl_runner.controlplane.documents import load_source as served
+
+            found = served(self.control_plane, source_id)
+        return load_source(self.config, source_id) if found is None else found
 
     def open_source(self, resolved: ResolvedSource) -> Source:
         """The source type's own code for a document."""
@@ -201,15 +247,18 @@ class Deployment:
 
         return Planner(self.settings, self.jobs, self.open_source, self._known_files, self._fleet)
 
-    def plan_writer(self, source_id: str) -> PlanWriter:
-        """The planning step."""
+    def plan_writer(self, source_id: str, run_id: str | None = None) -> PlanWriter:
+        """The planning step; of a run that may have a document of its own, by its id."""
         from etl_runner.planning.write_plan import PlanWriter
+
+        def load(wanted: str) -> ResolvedSource:
+            return self.load_source(wanted, run_id)
 
         return PlanWriter(
             self.store(source_id),
             self.staging,
             self.planner(),
-            self.load_source,
+            load,
             self.settings,
             requests=Requests(self.state, source_id),
         )

@@ -20,6 +20,8 @@ from etl_runner.state.objects import ObjectStore
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
+    from etl_runner.controlplane.client import ControlPlane
+
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -75,9 +77,11 @@ class SecretManagerResolver:
         raise PermanentError(f"secret {name}: cannot be read ({type(cause).__name__})") from cause
 
 
-def secret_resolver(settings: Settings, config: ObjectStore) -> SecretRouter:
-    """What a deployed process reads secrets with: Secret Manager, the config bucket's documents, its own
-    environment and its mounted files."""
+def secret_resolver(
+    settings: Settings, config: ObjectStore, control_plane: ControlPlane | None = None
+) -> SecretRouter:
+    """What a deployed process reads secrets with: Secret Manager, the documents of the config bucket and of
+    the control plane, its own environment and its mounted files."""
 
     def client() -> SecretManagerServiceClient:
         from etl_runner.gcp.clients import secret_client
@@ -85,8 +89,16 @@ def secret_resolver(settings: Settings, config: ObjectStore) -> SecretRouter:
         return secret_client(settings)
 
     secret_manager: SecretResolver = SecretManagerResolver(client, settings.project)
+    served: SecretResolver | None = None
+    if control_plane is not None:
+        from etl_runner.controlplane.documents import ControlPlaneResolver
+
+        served = ControlPlaneResolver(control_plane)
     return SecretRouter(
-        local=EnvFileResolver(), document=DocumentResolver(config), secret_manager=secret_manager
+        local=EnvFileResolver(),
+        document=DocumentResolver(config),
+        secret_manager=secret_manager,
+        control_plane=served,
     )
 
 
