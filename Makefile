@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: help setup demo matrix test lint type unit bench soak model infra local-up local-down clean run-function format lock schema deploy destroy generate
+.PHONY: verify-cloud help setup demo matrix test lint type unit bench soak model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ image:  ## Build the runner image with Docker (IMAGE=<registry>/<name>:<tag>)
 
 template: setup  ## Write the flex template's spec: IMAGE=<registry>/<name>:<tag> TO=gs://<bucket>/<object> (or a file)
 	@$(PY) -m tools.template "$(IMAGE)" "$(TO)"
+
+verify-cloud: setup  ## Prove an installation: PROJECT= DATASET= (or LOCAL=1): one row of every type, killed, repeated, removed
+	@$(PY) -m tools.verify_cloud $(if $(LOCAL),--local,--project '$(PROJECT)' --dataset '$(DATASET)')
 
 deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1)
 	@$(PY) -m tools.deploy deploy
