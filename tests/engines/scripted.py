@@ -22,8 +22,9 @@ from etl_runner.gcp.objects import GcsObjectStore
 from etl_runner.planning.plan import WorkUnit
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Rows
+from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.objects import ObjectStore
-from tests.unit.execution.worlds import FakeSource, MemoryObjectStore
+from tests.unit.execution.worlds import FakeSource
 
 Script = Mapping[str, tuple[str, ...]]
 """Unit to what its attempts do, one after the other: ``fail`` (may pass), ``refuse`` (final), ``hang`` (until
