@@ -75,6 +75,7 @@ destroy: setup  ## Remove a deployment, the same variables (DATA=1: its data too
 generate: setup  ## Write functions/*/requirements.txt and docs/permissions.md anew
 	@$(PY) -m tools.requirements
 	@$(PY) -m tools.permissions
+	@$(PY) -m tools.cli_reference
 
 schema: setup  ## Write docs/schema/*.json from the configuration's models
 	$(PY) -m etl_runner.config.schema docs/schema
