@@ -31,9 +31,7 @@ class Engines:
 def _cancel(process: Any, engines: Engines, key: RunKey) -> str | None:
     for _ in range(20):
         try:
-            result = cancel_run(
-                process.store, process.finalizer, engines, lambda: (), key, "cancelled by a test"
-            )
+            result = cancel_run(process.store, process.finalizer, engines, lambda: (), key, "by a test")
         except EtlError:
             continue
         if result.outcome is not None:
