@@ -14,7 +14,7 @@ from etl_runner.config.connections import AzureConnection, BucketConnection, Gcs
 from etl_runner.config.secrets import EnvFileResolver
 from etl_runner.errors import PermanentError, RetryableError
 from etl_runner.sources.files.store import FileReplaced, FileStore
-from etl_runner.sources.files.stores import open_store
+from etl_runner.sources.files.stores import azure, gcs, open_store, s3
 from local.azure import ACCOUNT, AzureServer
 from local.cloud_storage import CloudStorageServer
 from local.s3 import S3Server
@@ -59,21 +59,21 @@ def bucket(request: pytest.FixtureRequest) -> Bucket:
             google.name,
         )
     if request.param == "s3":
-        s3: S3Server = request.getfixturevalue("s3_server")
+        amazon: S3Server = request.getfixturevalue("s3_server")
         name: str = request.getfixturevalue("s3_bucket")
         return Bucket(
-            _store(s3.document(name)),
-            lambda key, data: s3.put(name, key, data),
-            lambda key: s3.client().delete_object(Bucket=name, Key=key),
+            _store(amazon.document(name)),
+            lambda key, data: amazon.put(name, key, data),
+            lambda key: amazon.client().delete_object(Bucket=name, Key=key),
             "s3",
             name,
         )
-    azure: AzureServer = request.getfixturevalue("azure_server")
+    microsoft: AzureServer = request.getfixturevalue("azure_server")
     container: str = request.getfixturevalue("azure_container")
     return Bucket(
-        _store(azure.document(container)),
-        lambda key, data: azure.put(container, key, data),
-        lambda key: azure.client().get_blob_client(container, key).delete_blob(),
+        _store(microsoft.document(container)),
+        lambda key, data: microsoft.put(container, key, data),
+        lambda key: microsoft.client().get_blob_client(container, key).delete_blob(),
         "az",
         container,
     )
@@ -96,6 +96,16 @@ def test_listed_looked_at_and_read_are_the_same(bucket: Bucket) -> None:
             assert stream.read() == file.name.encode()
     assert bucket.store.head("nothing/here") is None
     assert bucket.store.head("in/data_") is None
+
+
+def test_a_listing_of_many_pages_is_whole_and_in_order(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cloud in (gcs, s3, azure):
+        monkeypatch.setattr(cloud, "PAGE", 2)
+    for name in NAMES:
+        bucket.put(name, b"x")
+    assert [file.name for file in bucket.store.list("")] == sorted(NAMES)
 
 
 def test_a_prefix_is_the_beginning_of_a_name_and_no_folder(bucket: Bucket) -> None:
@@ -228,7 +238,7 @@ def test_the_runners_own_surroundings_are_never_used(
     connection's good key is not spoilt by it."""
     good = s3_server.document(s3_bucket)
     azure_server.create_container("surroundings")
-    azure = azure_server.document("surroundings")
+    document = azure_server.document("surroundings")
     ambient = {
         "AWS_ACCESS_KEY_ID": good["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": good["secret_access_key"],
@@ -242,7 +252,7 @@ def test_the_runners_own_surroundings_are_never_used(
     assert "the key needs s3:ListBucket" in _refusal(
         {**good, "access_key_id": powerless, "secret_access_key": secret}
     )
-    without = {key: value for key, value in azure.items() if key != "account_key"}
+    without = {key: value for key, value in document.items() if key != "account_key"}
     assert "access was denied" in _refusal({**without, "anonymous": True})
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_CA_BUNDLE"):
         monkeypatch.setenv(name, "somebody-elses")
