@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from etl_runner.config.connections import BigQueryConnection
 from etl_runner.config.database import BigQuerySource as Document
 from etl_runner.convert.fields import BqField
-from etl_runner.errors import ConfigError
+from etl_runner.errors import ConfigError, PermanentError
+from etl_runner.gcp.clients import source_bigquery_client
 from etl_runner.planning.engine import choose_direct
+from etl_runner.settings import Settings
 from etl_runner.sources.bigquery import types
 from etl_runner.sources.bigquery.access import DryRun
 from etl_runner.sources.bigquery.quoting import identifier, literal
 from etl_runner.sources.bigquery.relation import Column, Relation, table_path
+from etl_runner.sources.bigquery.source import BigQuerySource
 from etl_runner.sources.bigquery.units import Size, cut
 from etl_runner.sources.bigquery.window import BqCursor, condition, end_of_window
 
+SETTINGS = Settings("p", "europe-west1", "EU", "d", "config", "state", "staging")
 T0 = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
@@ -240,3 +244,21 @@ def test_the_engine_bigquery_is_refused_with_the_reason() -> None:
     assert chosen is not None
     assert (chosen.engine, chosen.tasks) == ("bigquery", 0)
     assert choose_direct("auto", "it is in US", possible=False) is None
+
+
+def test_no_identity_is_ever_silent() -> None:
+    connection = BigQueryConnection.model_validate({"source_type": "bigquery", "project": "home-project"})
+
+    def never() -> Scripted:
+        raise AssertionError("opened with an identity that nobody named")
+
+    source = BigQuerySource(document(source_table_name="d.t"), connection, never)
+    with pytest.raises(ConfigError, match="use_runner_account: true"):
+        source.describe()
+
+
+def test_a_key_that_is_none_is_refused_without_showing_it() -> None:
+    with pytest.raises(PermanentError) as refused:
+        source_bigquery_client(SETTINGS, "home-project", '{"type": "service_account", "private_key": "hush"}')
+    assert "hush" not in str(refused.value)
+    assert refused.value.__cause__ is None

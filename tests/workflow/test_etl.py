@@ -158,8 +158,9 @@ def test_a_run_that_is_over_returns_its_receipt(chain: Chain) -> None:
     assert chain.paths() == ["/trigger"]
 
 
-def test_nothing_new_needs_no_job(chain: Chain) -> None:
-    chain.script.replies["/plan"] = [Reply(200, {**PLAN, "engine": "none", "units": 0, "tasks": 0})]
+@pytest.mark.parametrize("engine", ["none", "bigquery"])
+def test_nothing_to_extract_needs_no_job(chain: Chain, engine: str) -> None:
+    chain.script.replies["/plan"] = [Reply(200, {**PLAN, "engine": engine, "units": 0, "tasks": 0})]
     assert chain.run() == RECEIPT
     assert chain.paths() == ["/trigger", "/plan", "/finalize"]
 
