@@ -82,8 +82,9 @@ class PlanWorker:
             opened, self._opened = self._opened, None
         opened.stack.close()
 
-    def pending(self) -> list[WorkUnit]:
-        """The plan's units that have no manifest yet, in the plan's order, the largest first.
+    def pending(self, index: int = 0, count: int = 1) -> list[WorkUnit]:
+        """The units of share ``index`` of ``count`` that have no manifest yet, in the plan's order, the
+        largest first.
 
         Raises:
             PermanentError: an earlier attempt found that the run cannot succeed, or the plan is not for
@@ -93,7 +94,7 @@ class PlanWorker:
         prefix = manifest_prefix(header.run_id, header.epoch)
         listed = (info.name for info in self._parts.objects.list(prefix))
         done = {name.removeprefix(prefix).removesuffix(".json") for name in listed}
-        left = [unit for unit in units if unit.id not in done]
+        left = [unit for unit in units[index::count] if unit.id not in done]
         for unit in left:
             self._refuse_hopeless(unit)
         return left

@@ -20,18 +20,19 @@ MakeParts = Callable[[], Parts]
 """Builds a worker's collaborators; pickled by reference, with plain values only."""
 
 
-@beam.typehints.with_input_types(str)
+@beam.typehints.with_input_types(tuple[int, int])
 @beam.typehints.with_output_types(bytes)
 class ReadPlan(beam.DoFn):
-    """A plan's object name to its pending units, one JSON document each."""
+    """A share of the plan (its index, and of how many) to its pending units, one JSON document each."""
 
-    def __init__(self, make_parts: MakeParts) -> None:
+    def __init__(self, make_parts: MakeParts, plan_name: str) -> None:
         super().__init__()
         self._make_parts = make_parts
+        self._plan_name = plan_name
 
-    def process(self, element: str) -> Iterator[bytes]:
-        """One plan; see :meth:`etl_runner.execution.worker.PlanWorker.pending` for the errors."""
-        for unit in PlanWorker(self._make_parts(), element).pending():
+    def process(self, element: tuple[int, int]) -> Iterator[bytes]:
+        """See :meth:`etl_runner.execution.worker.PlanWorker.pending` for the errors."""
+        for unit in PlanWorker(self._make_parts(), self._plan_name).pending(*element):
             yield jsontypes.dumps(asdict(unit))
 
 

@@ -18,6 +18,13 @@ class EtlOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--plan_uri", help="gs://<staging bucket>/runs/.../plan.jsonl")
         parser.add_argument(
+            "--shares",
+            type=int,
+            default=1,
+            help="Parts that the plan is read in. Runners that do not spread elements at a reshuffle (Dask) "
+            "spread these.",
+        )
+        parser.add_argument(
             "--settings",
             default="{}",
             help="The deployment's ETL_* variables as a JSON object: a worker has no environment of its own.",

@@ -30,13 +30,13 @@ SUBMITTED, FINAL = 0, 65
 _DATAFLOW = "DataflowRunner"
 
 
-def build(root: beam.Pipeline, plan_name: str, make_parts: MakeParts) -> None:
+def build(root: beam.Pipeline, plan_name: str, make_parts: MakeParts, shares: int = 1) -> None:
     """Put the steps on a pipeline. The reshuffle is what spreads the units: without it, they would all be
     done where the plan is read."""
     _ = (
         root
-        | "Plan" >> beam.Create([plan_name])
-        | "Read units" >> beam.ParDo(ReadPlan(make_parts))
+        | "Plan" >> beam.Create([(index, shares) for index in range(shares)])
+        | "Read units" >> beam.ParDo(ReadPlan(make_parts, plan_name))
         | "Spread" >> beam.Reshuffle()
         | "Extract" >> beam.ParDo(ExtractUnit(make_parts, plan_name))
     )
@@ -72,7 +72,7 @@ def run(options: PipelineOptions) -> Any:
     # The code is in the image; a pickled __main__ would only bring another version of it.
     options.view_as(SetupOptions).save_main_session = False
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, name, partial(deployed_parts, settings))
+    build(pipeline, name, partial(deployed_parts, settings), max(1, own.shares))
     result = pipeline.run()
     if str(options.view_as(StandardOptions).runner).rpartition(".")[2] != _DATAFLOW:
         result.wait_until_finish()
