@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: verify-cloud help setup demo matrix test lint type unit bench soak model infra local-up local-down clean run-function format lock schema deploy destroy generate
+.PHONY: verify-cloud help setup demo matrix test lint type unit bench bench-engines image template soak model infra local-up local-down clean run-function format lock schema deploy destroy generate
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: setup  ## Measure cold starts, ours, the limit and other tools in one run
 
 soak: setup  ## Schedules, events, writers and faults together: make soak MINUTES=10
 	@$(PY) -m local.soak --minutes $(or $(MINUTES),3)
+
+bench-engines: setup  ## Measure: Cloud Run Job tasks against the Beam pipeline, 100 thousand to 10 million rows
+	$(PY) -m benchmarks.engines $(BENCH_ARGS)
 
 model: setup  ## Explore the models of the protocols with larger bounds
 	$(PY) -m tests.model --large $(MODEL_ARGS)

@@ -1,0 +1,105 @@
+"""Both engines through the workflow, to the table."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl_runner.planning.launch import job_name
+from local import rest
+from local.stack import Stack
+from tests.conftest import Database
+from tests.integration.exactness.lab import Lab, orders, sentence, until
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def lab(stack: Stack, postgres: Database, tmp_path: Path) -> Iterator[Lab]:
+    password = tmp_path / "password"
+    password.write_text(postgres.password)
+    made = Lab(stack, postgres, password)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("engine", ["cloud_run", "dataflow"])
+def test_a_table_lands_exactly_on_either_engine(lab: Lab, engine: str) -> None:
+    orders(lab, 400, engine=engine, unit_rows=50)
+    lab.database.execute("ANALYZE orders")
+    receipt = lab.run_ok()
+    assert receipt["engine"] == engine
+    assert receipt["units"] >= 4
+    lab.check_equal("id, version, note")
+    # And again: what is new, and nothing twice.
+    lab.database.execute(
+        "INSERT INTO orders SELECT i, 1, clock_timestamp(), 'new' FROM generate_series(401, 450) AS i"
+    )
+    assert lab.run_ok()["rows_loaded"] == 50
+    lab.check_equal("id, version, note")
+
+
+def test_a_plan_at_the_threshold_chooses_dataflow_by_itself(lab: Lab) -> None:
+    orders(lab, 300)
+    lab.database.execute("ANALYZE orders")
+    # What the planner believes is what counts: the catalog's estimate.
+    lab.database.execute("UPDATE pg_class SET reltuples = 300 * 1e4 WHERE oid = 'orders'::regclass")
+    receipt = lab.run_ok()
+    assert receipt["engine"] == "dataflow", receipt["engine_reason"]
+    assert "not fewer than the threshold 1,000,000" in receipt["engine_reason"]
+    lab.check_equal()
+    (job,) = lab.stack.dataflow.jobs(job_name(receipt["run_id"]))
+    assert (job.to_json()["currentState"], job.attempts) == ("JOB_STATE_DONE", 1)
+
+
+def test_a_row_that_does_not_fit_fails_the_run_by_name_and_loads_nothing(lab: Lab) -> None:
+    orders(lab, 100, engine="dataflow", unit_rows=25)
+    lab.database.execute("ALTER TABLE orders ADD COLUMN day date DEFAULT '2020-01-01'")
+    lab.database.execute("UPDATE orders SET day = 'infinity' WHERE id = 77; ANALYZE orders")
+    said = sentence(lab.run())
+    assert "unit u" in said
+    assert "row " in said
+    assert "column 'day'" in said
+    assert lab.loaded() == []
+    lab.settled()
+
+
+def test_a_killed_pipeline_is_started_again_and_each_row_is_there_once(lab: Lab) -> None:
+    orders(lab, 400, engine="dataflow", unit_rows=50)
+    lab.database.execute("ANALYZE orders")
+    execution = lab.stack.start_run(lab.source_id)
+    name = job_name(execution.rsplit("/", 1)[1])
+    job = until(lambda: next(iter(lab.stack.dataflow.jobs(name)), None), "the job", 120)
+    pid = until(lambda: job.pid, "its pipeline", 60)
+    os.killpg(pid, signal.SIGKILL)
+    ended = lab.stack.wait_run(execution, 240)
+    assert ended.state == "SUCCEEDED", ended
+    assert job.attempts == 2
+    lab.check_equal()
+
+
+def test_the_api_refuses_what_dataflow_refuses(stack: Stack) -> None:
+    names = stack.layout.names
+    url = f"{stack.dataflow.endpoint}/v1b3/projects/{names.project}/locations/{names.location}"
+    launch = {"jobName": "a", "containerSpecGcsPath": stack.layout.dataflow_template, "parameters": {}}
+
+    def refused(**changes: Any) -> str:
+        status, answer = rest.call(
+            "POST", f"{url}/flexTemplates:launch", {"launchParameter": {**launch, **changes}}
+        )
+        assert status == 400
+        return str(answer["error"]["message"])
+
+    assert "missing parameter plan_uri" in refused()
+    assert "unrecognized parameter plan" in refused(parameters={"plan": "x"})
+    assert "job name" in refused(jobName="Etl_1")
+    assert "Unable to open template" in refused(containerSpecGcsPath="gs://none/t.json")
+    assert "Unknown name" in refused(environment={"num_workers": 1})
+    assert rest.call("GET", f"{url}/jobs/none")[0] == 404
+    assert rest.call("GET", f"{url}/jobs?name=none")[1] == {}
+    assert rest.call("GET", f"{stack.dataflow.endpoint}/v1b3/other")[0] == 404
