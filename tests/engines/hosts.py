@@ -41,7 +41,7 @@ def why_not() -> str | None:
 def two_hosts() -> Iterator[Hosts]:
     """Make them, and take them away again."""
     tag = f"{os.getpid() % 100_000:05d}"
-    bridge, net = f"etlb{tag}", f"10.{213 + os.getpid() % 30}.{os.getpid() % 250}"
+    bridge, net = f"etlr{tag}", f"10.{213 + os.getpid() % 30}.{os.getpid() % 250}"
     names = (f"etl-a-{tag}", f"etl-b-{tag}")
     try:
         _ip(f"link add {bridge} type bridge")

@@ -16,7 +16,9 @@ from local.stack import Stack
 from tests.conftest import Database
 from tests.integration.exactness.lab import Lab, orders, sentence, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
+SECONDS = 400
+"""A Beam pipeline starts processes that import a lot."""
 
 
 @pytest.fixture
@@ -28,11 +30,18 @@ def lab(stack: Stack, postgres: Database, tmp_path: Path) -> Iterator[Lab]:
     made.close()
 
 
+def ok(lab: Lab) -> Any:
+    """The receipt of a run through the workflow that ends well."""
+    ended = lab.run(timeout=SECONDS)
+    assert ended.state == "SUCCEEDED", ended
+    return ended.result
+
+
 @pytest.mark.parametrize("engine", ["cloud_run", "dataflow"])
 def test_a_table_lands_exactly_on_either_engine(lab: Lab, engine: str) -> None:
     orders(lab, 400, engine=engine, unit_rows=50)
     lab.database.execute("ANALYZE orders")
-    receipt = lab.run_ok()
+    receipt = ok(lab)
     assert receipt["engine"] == engine
     assert receipt["units"] >= 4
     lab.check_equal("id, version, note")
@@ -40,7 +49,7 @@ def test_a_table_lands_exactly_on_either_engine(lab: Lab, engine: str) -> None:
     lab.database.execute(
         "INSERT INTO orders SELECT i, 1, clock_timestamp(), 'new' FROM generate_series(401, 450) AS i"
     )
-    assert lab.run_ok()["rows_loaded"] == 50
+    assert ok(lab)["rows_loaded"] == 50
     lab.check_equal("id, version, note")
 
 
@@ -49,7 +58,7 @@ def test_a_plan_at_the_threshold_chooses_dataflow_by_itself(lab: Lab) -> None:
     lab.database.execute("ANALYZE orders")
     # What the planner believes is what counts: the catalog's estimate.
     lab.database.execute("UPDATE pg_class SET reltuples = 300 * 1e4 WHERE oid = 'orders'::regclass")
-    receipt = lab.run_ok()
+    receipt = ok(lab)
     assert receipt["engine"] == "dataflow", receipt["engine_reason"]
     assert "not fewer than the threshold 1,000,000" in receipt["engine_reason"]
     lab.check_equal()
@@ -61,7 +70,7 @@ def test_a_row_that_does_not_fit_fails_the_run_by_name_and_loads_nothing(lab: La
     orders(lab, 100, engine="dataflow", unit_rows=25)
     lab.database.execute("ALTER TABLE orders ADD COLUMN day date DEFAULT '2020-01-01'")
     lab.database.execute("UPDATE orders SET day = 'infinity' WHERE id = 77; ANALYZE orders")
-    said = sentence(lab.run())
+    said = sentence(lab.run(timeout=SECONDS))
     assert "unit u" in said
     assert "row " in said
     assert "column 'day'" in said
@@ -77,7 +86,7 @@ def test_a_killed_pipeline_is_started_again_and_each_row_is_there_once(lab: Lab)
     job = until(lambda: next(iter(lab.stack.dataflow.jobs(name)), None), "the job", 120)
     pid = until(lambda: job.pid, "its pipeline", 60)
     os.killpg(pid, signal.SIGKILL)
-    ended = lab.stack.wait_run(execution, 240)
+    ended = lab.stack.wait_run(execution, SECONDS)
     assert ended.state == "SUCCEEDED", ended
     assert job.attempts == 2
     lab.check_equal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Any
 
@@ -144,3 +144,7 @@ def test_the_workers_run_the_templates_image() -> None:
     store.create("templates/etl.json", b'{"image": "registry/etl-runner:9"}')
     fleet = dataflow_fleet(SETTINGS, lambda name: store if name == "artifacts" else MemoryObjectStore())
     assert fleet == Fleet("a-etl_dataflow_machines", 3, 7, "registry/etl-runner:9")
+
+
+def test_every_setting_has_its_variable() -> None:
+    assert {each.name for each in fields(Settings)} == set(VARIABLES)
