@@ -54,6 +54,7 @@ THINGS = {
     "dataset": "the dataset",
     "job": "the Cloud Run Job",
     "secret": "each secret of the documents",
+    "account": "account {name}",
     "key": "the secret of `external_events`",
     "repository": "the registry",
     "build-sources": "buckets `gcf-v2-sources-<number>-*`",

@@ -15,8 +15,12 @@ locals {
     sweep        = "Function sweep: takes up what was left"
     events       = "Eventarc and Pub/Sub: bring events to file_arrival"
     },
+    var.dataflow == null ? {} : { dataflow = "Dataflow's workers: read the source, write shards" },
     var.external_events == null ? {} : { external = "Function file_arrival for S3 and Azure: notes what arrives" },
   )
+
+  # What grants with a "when" are made for.
+  asked_for = concat(["always"], var.external_events == null ? [] : ["external"], var.dataflow == null ? [] : ["dataflow"])
 
   permissions = yamldecode(file("${local.repository}/src/etl_runner/doctor/permissions.yaml"))
 
@@ -28,12 +32,12 @@ locals {
 
   # Kind of thing, then "<who> <role> <name>" of each grant on one.
   grants = {
-    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "key", "repository", "build-sources", "project"] : kind => {
+    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "key", "account", "repository", "build-sources", "project"] : kind => {
       for grant in local.permissions.grants : "${grant.who} ${grant.role} ${grant.target}" => {
         who  = grant.who
         role = grant.role
         name = try(split(":", grant.target)[1], "")
-      } if split(":", grant.target)[0] == kind && (try(grant.when, "") != "external" || var.external_events != null)
+      } if split(":", grant.target)[0] == kind && contains(local.asked_for, try(grant.when, "always"))
     }
   }
 }

@@ -30,11 +30,11 @@ locals {
     var.control_plane == null ? {} : { ETL_CONTROL_PLANE_URL = var.control_plane.url },
     try(var.control_plane.audience, null) == null ? {} : { ETL_CONTROL_PLANE_AUDIENCE = var.control_plane.audience },
     var.dataflow == null ? {} : { for name, value in {
-      ETL_DATAFLOW_TEMPLATE        = var.dataflow.template
+      ETL_DATAFLOW_TEMPLATE        = local.dataflow_template
       ETL_DATAFLOW_MACHINES        = var.dataflow.machines
       ETL_DATAFLOW_MAX_WORKERS     = tostring(var.dataflow.max_workers)
       ETL_DATAFLOW_TEMP            = var.dataflow.temp
-      ETL_DATAFLOW_SERVICE_ACCOUNT = var.dataflow.service_account
+      ETL_DATAFLOW_SERVICE_ACCOUNT = local.dataflow_account
       ETL_DATAFLOW_SUBNETWORK      = var.dataflow.subnetwork
     } : name => value if value != null },
   )
@@ -61,7 +61,8 @@ resource "google_project_service" "this" {
       "workflows.googleapis.com",
     ],
     var.kms_key == null ? [] : ["cloudkms.googleapis.com"],
-    var.vpc == null ? [] : ["compute.googleapis.com"],
+    var.vpc == null && var.dataflow == null ? [] : ["compute.googleapis.com"],
+    var.dataflow == null ? [] : ["dataflow.googleapis.com"],
   ))
 
   project = var.project

@@ -102,9 +102,9 @@ variable "limits" {
 }
 
 variable "dataflow" {
-  description = "The distributed engine: the flex template's spec (gs://...), the workers' machines, account, subnetwork and temporary folder. Absent, the job takes plans of every size."
+  description = "The distributed engine; {} will do. The flex template's spec (gs://...) and the workers' account are made here unless they are named; the workers' machines, subnetwork and temporary folder. Absent, the job takes plans of every size."
   type = object({
-    template        = string
+    template        = optional(string)
     machines        = optional(string, "n2-standard")
     max_workers     = optional(number, 10)
     temp            = optional(string)
@@ -114,7 +114,7 @@ variable "dataflow" {
   default = null
 
   validation {
-    condition     = var.dataflow == null || can(regex("^gs://[^/]+/.+", var.dataflow.template))
+    condition     = can(regex("^gs://[^/]+/.+", coalesce(try(var.dataflow.template, null), "gs://made/here")))
     error_message = "dataflow.template names an object, gs://<bucket>/<object>."
   }
 }

@@ -66,7 +66,7 @@ class Resources:
                 made.things[policy_name(thing)] = {"name": policy_name(thing)}
             if thing.kind == "secret":
                 made.versions[thing.resource] = [{"name": f"{thing.resource}/versions/1", "state": "ENABLED"}]
-        for grant in grants(things, accounts):
+        for grant in grants(things, accounts, dataflow=settings.dataflow_template is not None):
             made.policies[policy_name(grant.thing)].append(grant.binding)
         made._tell_access(things)
         return made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.infra import dockerfile, hcl_check, terraform, workflow
+from tools.infra import dockerfile, flex_template, hcl_check, terraform, workflow
 from tools.infra.modules import AWS, AZURE, GOOGLE, MODULES, ROOT, Module
 from tools.infra.report import Problem, Result
 
@@ -82,6 +82,7 @@ def workflow_of(tree: Path) -> list[Result]:
 def test_the_tree_has_no_problem_for_the_checks_without_terraform() -> None:
     assert [problems(schema_of(ROOT, module)) for module in MODULES] == [[], [], []]
     assert problems(workflow_of(ROOT)) == []
+    assert problems(flex_template.checks(ROOT / "runner_image" / "template.json")) == []
     hadolint = dockerfile.checks(ROOT / "runner_image" / "Dockerfile")
     assert problems(hadolint) == []
     assert hadolint[0].skipped is None
@@ -92,7 +93,7 @@ def test_the_tree_has_no_problem_for_terraform() -> None:
     results = terraform_of(ROOT)
     assert problems(results) == []
     assert [result.name for result in results] == ["terraform fmt", "terraform validate", "terraform test"]
-    assert results[-1].detail == "terraform, Success! 6 passed, 0 failed."
+    assert results[-1].detail == "terraform, Success! 7 passed, 0 failed."
 
 
 @needs_terraform
@@ -472,3 +473,19 @@ def test_a_rule_of_dockerfiles_that_is_broken_is_found(tree: Path, plant: Plant)
     file = "runner_image/Dockerfile"
     plant(file, "WORKDIR /app\n", "WORKDIR app\n")
     found(tree, dockerfile.checks(tree / file), file, "WORKDIR app", "DL3000")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "near", "message"),
+    [
+        ('"streaming": false', '"streams": false', '"streams"', "'streams' was unexpected"),
+        ('"streaming": false', '"streaming": "no"', '"streaming"', "is not of type 'boolean'"),
+    ],
+    ids=["unknown field", "wrong type"],
+)
+def test_a_fault_of_the_flex_template_is_found(
+    tree: Path, plant: Plant, old: str, new: str, near: str, message: str
+) -> None:
+    file = "runner_image/template.json"
+    plant(file, old, new)
+    found(tree, flex_template.checks(tree / file), file, near, message)

@@ -59,7 +59,13 @@ def test_each_account_is_one_of_the_parts_and_each_has_a_grant() -> None:
         )
     )
     grants = yaml.safe_load(SOURCE.read_text())["grants"]
-    assert {grant["who"] for grant in grants} == {*accounts, "external", "pubsub-agent", "storage-agent"}
+    assert {grant["who"] for grant in grants} == {
+        *accounts,
+        "dataflow",
+        "external",
+        "pubsub-agent",
+        "storage-agent",
+    }
     assert not {grant["role"] for grant in grants} & PRIMITIVE
 
 
@@ -71,6 +77,8 @@ def test_only_what_carries_no_policy_of_its_own_is_granted_on_the_project() -> N
         "roles/logging.logWriter",
         "roles/workflows.invoker",
         "roles/eventarc.eventReceiver",
+        "roles/dataflow.developer",
+        "roles/dataflow.worker",
         "roles/pubsub.publisher",
         "custom:read_jobs",
         "custom:watch_operations",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.infra import dockerfile, hcl_check, terraform, workflow
+from tools.infra import dockerfile, flex_template, hcl_check, terraform, workflow
 from tools.infra.modules import MODULES, ROOT
 from tools.infra.report import Result
 
@@ -15,6 +15,7 @@ def results(root: Path = ROOT) -> list[Result]:
     found = [
         *workflow.checks(root / "workflows" / "etl.yaml"),
         *dockerfile.checks(root / "runner_image" / "Dockerfile"),
+        *flex_template.checks(root / "runner_image" / "template.json"),
     ]
     for module in MODULES:
         found += hcl_check.checks(module.folder(root), module.schemas)

@@ -82,7 +82,7 @@ class _Tool:
 
 def _copy(root: Path, target: Path) -> None:
     unwanted = shutil.ignore_patterns("__pycache__", ".build", ".terraform", "*.tfstate*", "*.tfvars")
-    for folder in ("infra", "functions", "workflows"):
+    for folder in ("infra", "functions", "workflows", "runner_image"):
         shutil.copytree(root / folder, target / folder, ignore=unwanted)
     for path in sorted((root / "src").rglob("*.py")):
         copy = target / path.relative_to(root)

@@ -57,9 +57,9 @@ def _public_schema(definition: Path) -> Result:
     found = []
     validator = jsonschema.Draft7Validator(_with_expressions(schema))
     for error in validator.iter_errors(yaml.safe_load(definition.read_text())):
-        leaf = _deepest(error)
+        leaf = deepest(error)
         place = [*leaf.absolute_path]
-        line = _line_of(root, place, _unknown_field(leaf))
+        line = line_of(root, place, unknown_field(leaf))
         found.append(Problem(definition, line, f"{'.'.join(map(str, place))}: {leaf.message[:300]}"))
     return Result(name, tuple(found), detail=detail)
 
@@ -168,8 +168,8 @@ def _check_body(
     value = yaml.safe_load(yaml.serialize(body))
     validator = jsonschema.Draft202012Validator(closed_schema(document, schema))
     for error in validator.iter_errors(value):
-        leaf = _deepest(error)
-        line = _line_of(body, [*leaf.absolute_path], _unknown_field(leaf))
+        leaf = deepest(error)
+        line = line_of(body, [*leaf.absolute_path], unknown_field(leaf))
         yield line, f"{name}: body.{'.'.join(map(str, leaf.absolute_path))}: {leaf.message[:300]}"
 
 
@@ -195,20 +195,22 @@ def closed_schema(document: Mapping[str, Any], root: str) -> dict[str, Any]:
     }
 
 
-def _deepest(error: Any) -> Any:
+def deepest(error: Any) -> Any:
     """The most telling error below alternatives: the one that got furthest, by preference of the first."""
-    leaves = [_deepest(each) for each in error.context or ()]
+    leaves = [deepest(each) for each in error.context or ()]
     return max(leaves, key=lambda each: (len(each.absolute_path), each.validator != "pattern"), default=error)
 
 
-def _unknown_field(error: Any) -> str | None:
+def unknown_field(error: Any) -> str | None:
+    """The field that the schema does not know, if that is the error."""
     if error.validator != "additionalProperties" or not isinstance(error.instance, dict):
         return None
     known = error.schema.get("properties", {})
     return next((field for field in error.instance if field not in known), None)
 
 
-def _line_of(node: yaml.Node | None, path: list[Any], field: str | None) -> int:
+def line_of(node: yaml.Node | None, path: list[Any], field: str | None) -> int:
+    """The line, from 1, of a path in a YAML tree, or of a field there."""
     for step in path:
         node = node.value[step] if isinstance(node, yaml.SequenceNode) else _fields(node)[str(step)][1]
     if field is not None:

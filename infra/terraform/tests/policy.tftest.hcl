@@ -225,6 +225,27 @@ run "a_private_network_and_a_key_of_ones_own" {
   }
 }
 
+run "the_distributed_engine" {
+  command = apply
+
+  variables {
+    dataflow = {}
+  }
+
+  assert {
+    condition     = local.settings["ETL_DATAFLOW_SERVICE_ACCOUNT"] == google_service_account.this["dataflow"].email && can(regex("^gs://my-project-etl-code/templates/runner-[0-9a-f]{16}\\.json$", local.settings["ETL_DATAFLOW_TEMPLATE"]))
+    error_message = "the engine is not told its template, or its workers have no account of their own"
+  }
+  assert {
+    condition     = jsondecode(google_storage_bucket_object.template["spec"].content).image == var.image && jsondecode(google_storage_bucket_object.template["spec"].content).sdkInfo.language == "PYTHON"
+    error_message = "the template starts another image than the job"
+  }
+  assert {
+    condition     = [for g in google_service_account_iam_member.this : g.role] == ["roles/iam.serviceAccountUser"]
+    error_message = "the workflow may not have jobs run as the workers, or as more than them"
+  }
+}
+
 run "events_of_other_clouds" {
   command = apply
 

@@ -69,7 +69,7 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
         event_buckets=located,
         external=cloud.facts(external) is not None,
     )
-    wanted = grants(things, accounts)
+    wanted = grants(things, accounts, dataflow=settings.dataflow_template is not None)
     findings += examine(cloud, things, wanted, settings)
     return Report(len(things), len(wanted), len(documents), tuple(findings))
 

@@ -17,6 +17,8 @@ AGENTS = {
 """Google's own accounts in the table, as https://cloud.google.com/iam/docs/service-agents names them."""
 EXTERNAL = "external"
 """The function, and the account, that takes events of other clouds, where there is one."""
+DATAFLOW = "dataflow"
+"""The workers of the distributed engine, where there is one."""
 CONDITIONAL = "build-sources"
 """The target that is granted on the project, bound to names of buckets by a condition."""
 
@@ -31,7 +33,7 @@ class Line:
     name: str
     why: str
     when: str | None
-    """``external``: only where events of other clouds are taken."""
+    """``external``: only where events of other clouds are taken; ``dataflow``: only with that engine."""
 
 
 def lines() -> list[Line]:
@@ -70,13 +72,17 @@ class Accounts:
         return f"projects/{self.project}/roles/{own}"
 
 
-def grants(things: Iterable[Thing], accounts: Accounts) -> list[Grant]:
-    """The table for these things: a line about ``secret`` is one grant for each of them."""
+def grants(things: Iterable[Thing], accounts: Accounts, *, dataflow: bool = False) -> list[Grant]:
+    """The table for these things: a line about ``secret`` is one grant for each of them.
+
+    ``dataflow`` says whether the distributed engine is part of the deployment.
+    """
     known = list(things)
     external = any(thing.kind == "function" and thing.name == EXTERNAL for thing in known)
+    present = {name for name, there in ((EXTERNAL, external), (DATAFLOW, dataflow)) if there}
     found = []
     for line in lines():
-        if line.when == EXTERNAL and not external:
+        if line.when is not None and line.when not in present:
             continue
         kind = "project" if line.kind == CONDITIONAL else line.kind
         binding = Binding(

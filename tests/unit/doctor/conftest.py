@@ -59,6 +59,7 @@ def settings_for(endpoint: str | None) -> Settings:
         events_topic="etl-run-events",
         wake_topic="etl-arrivals",
         job="etl-runner",
+        dataflow_template="gs://my-project-etl-code/templates/runner.json",
         admin_endpoint=endpoint,
     )
 
@@ -66,7 +67,7 @@ def settings_for(endpoint: str | None) -> Settings:
 SETTINGS = settings_for(None)
 ACCOUNTS = Accounts("my-project", NUMBER, "etl")
 THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True)
-GRANTS = grants(THINGS, ACCOUNTS)
+GRANTS = grants(THINGS, ACCOUNTS, dataflow=True)
 
 
 @dataclass
