@@ -19,6 +19,7 @@ from etl_runner.convert.decimals import parse_decimals
 from etl_runner.convert.fields import BqField
 from etl_runner.convert.json_numbers import JsonNumbers, numbers_check, unfit_as_text
 from etl_runner.convert.json_text import interval_text, json_text
+from etl_runner.convert.matrix import kind_of, outcome
 
 Step = Callable[[pa.Array], pa.Array]
 """May raise pyarrow.ArrowInvalid because of a value; then the failing values are looked for."""
@@ -50,7 +51,10 @@ def route(
 
     ``source_type`` is the type as the source spells it; it tells a uuid from other 16 bytes.
     """
-    found = _ROUTES[field.type](source, value_type(field), source_type) if field.type in _ROUTES else None
+    kind = kind_of(source, source_type)
+    if field.type not in _ROUTES or (kind is not None and outcome(kind, field.type) is None):
+        return None
+    found = _ROUTES[field.type](source, value_type(field), source_type)
     if found is not None and field.type == "JSON":
         found = _with_numbers(found, json_numbers)
     if found is None or field.max_length is None:
@@ -250,6 +254,8 @@ def _string(source: pa.DataType, target: pa.DataType, source_type: str) -> Route
 
 def _json(source: pa.DataType, target: pa.DataType, source_type: str) -> Route | None:
     found = _string(source, target, source_type)
+    if found is not None and pa.types.is_floating(source):
+        return replace(found, before=(*found.before, (checks.finite, "is not a finite number")))
     if found is None or not _is_text(source) or not _FREE_TEXT.match(source_type):
         return found
     # Anything may stand in a text column; what a JSON type or the query itself wrote is JSON already.
