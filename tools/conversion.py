@@ -148,7 +148,7 @@ def page() -> str:
     """The page's text."""
     notes = (
         "\nIn CSV every value is `text`. In JSON, texts are `text`, numbers arrive as the `text` of their "
-        "digits where they need it, arrays and objects as `list` and `struct`. In Parquet, the kinds are those "
+        "digits where needed, arrays and objects as `list` and `struct`. In Parquet, the kinds are those "
         "of the file's types.\n"
     )
     parts = [f"\n## {family}\n\n{table(rows)}" for family, rows in current().items()]
