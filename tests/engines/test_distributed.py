@@ -98,7 +98,11 @@ class Extraction:
 
     def _run(self) -> None:
         try:
-            self._pipeline.run().wait_until_finish()
+            result = self._pipeline.run()
+            try:
+                result.wait_until_finish()
+            finally:
+                result.client.close()
         except Exception as error:
             self._error.append(error)
 
