@@ -85,7 +85,8 @@ class FilesSource:
         units: tuple[WorkUnit, ...] = ()
         if chosen.files:
             cutter = Cutter(self._open_store(), self._document.file_format, self._options())
-            units = cut(chosen.files, request.unit_rows, rate, request.max_units, cutter)
+            most = request.most_units(None if rate is None else round(chosen.bytes * rate))
+            units = cut(chosen.files, request.unit_rows, rate, most, cutter)
         return Extract(
             window=chosen.window(),
             units=units,
