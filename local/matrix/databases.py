@@ -142,7 +142,6 @@ class MariaDb:
             "database": DATABASE,
             "username": self._server.user,
             "password": {"file": str(self._password)},
-            "tls": "off",
         }
 
     def _run(self, sql: str) -> Any:
