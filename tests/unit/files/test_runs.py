@@ -191,3 +191,14 @@ def test_large_plain_files_are_read_in_parts_that_tile_them() -> None:
     assert world.column("id") == list(range(60_000))
     (entry,) = world.ledger()
     assert entry.rows == 60_000
+
+
+def test_files_are_not_loaded_by_bigquery_itself_and_the_plan_says_so() -> None:
+    asked = FilesWorld(engine="bigquery", exact_generation=False)
+    asked.bucket.put("a.csv", b"id\n1\n")
+    assert "engine: bigquery is not possible: this version reads files itself" in asked.receipt()["reason"]
+    allowed = FilesWorld(exact_generation=False)
+    allowed.bucket.put("a.csv", b"id\n1\n")
+    receipt = allowed.receipt()
+    assert receipt["outcome"] == "ok"
+    assert any("BigQuery does not do it alone" in note for note in receipt["notes"])

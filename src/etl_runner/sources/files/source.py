@@ -95,6 +95,7 @@ class FilesSource:
             estimated_rows=0 if not chosen.files else None if rate is None else round(chosen.bytes * rate),
             estimated_bytes=chosen.bytes,
             estimate_how="sizes of the files, and the rows of those that were sampled",
+            not_direct=_not_direct(self._document),
             notes=_window_notes(chosen, len(units)),
         )
 
@@ -146,6 +147,13 @@ class FilesSource:
             "missing": detected is not None and (detected.differing or bool(looked and looked.unseen)),
             "ignored": [asdict(file) for file in chosen.ignored],
         }
+
+
+def _not_direct(document: FileSource) -> str | None:
+    """Why BigQuery does not load the files by itself, where the document would let it."""
+    if document.exact_generation and document.engine != "bigquery":
+        return None
+    return "this version reads files itself, at exactly the planned version"
 
 
 def _notes(looked: Looked, detected: Detected) -> tuple[str, ...]:
