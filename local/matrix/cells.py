@@ -21,6 +21,7 @@ from etl_runner.execution.task import run_task
 from etl_runner.gcp import clients
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.planning.write_plan import plan_name
+from etl_runner.sources.mysql.instant import MARGIN
 from local.matrix.databases import Database
 from local.matrix.files import BAD, FORMATS
 from local.matrix.rows import Sum, rows, sum_of
@@ -88,14 +89,12 @@ class Cells:
         table = cell.name
         database.create(table)
         database.write(table, rows(1, FIRST))
-        keys: dict[str, Any] = {} if cell.strategy == "catalog" else {"timestamp_column": "at"}
-        if cell.source == "mysql":
-            # Nobody writes while the matrix reads, so its last rows need not wait.
-            keys["settle_seconds"] = 0
+        keys = {} if cell.strategy == "catalog" else {"timestamp_column": "at"}
         self._put(cell, database.connection(), source_table_name=table, **keys)
 
         def change() -> None:
-            now = dt.datetime.now(dt.UTC)
+            # A window of MySQL ends this much before the clock: later rows would wait for a third run.
+            now = dt.datetime.now(dt.UTC) - (MARGIN if cell.source == "mysql" else dt.timedelta())
             if cell.strategy != "transactional":
                 database.write(table, rows(1, CHANGED, 2, now))
             if cell.strategy == "catalog":
