@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from etl_runner.cli import connections, exits, history, local, rejects
+from etl_runner.cli import connections, exits, files, history, local, rejects
 from etl_runner.cli.adopt import adopt
 from etl_runner.cli.backfill import backfill
 from etl_runner.cli.cancel import cancel
@@ -39,6 +39,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command(name=command.__name__.replace("_", "-"))(command)
 app.add_typer(connections.app, name="connections")
+app.add_typer(files.app, name="files")
 app.add_typer(history.app, name="history")
 app.add_typer(rejects.app, name="rejects")
 app.add_typer(local.app, name="local")

@@ -23,6 +23,7 @@ COMMANDS = [
     ["resolve"],
     ["reset"],
     ["doctor"],
+    ["files", "replay"],
     ["local", "up"],
     ["local", "down"],
     ["local", "status"],
