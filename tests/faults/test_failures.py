@@ -81,7 +81,7 @@ def test_other_rows_than_expected_pause_the_source_loudly() -> None:
     assert done.outcome == "ok"
     assert done.receipt is not None
     assert done.receipt["row_mismatch"] == {"expected": 2, "loaded": 3}
-    with pytest.raises(PermanentError, match="paused: run odd loaded 3 rows where its manifests have 2"):
+    with pytest.raises(PermanentError, match="paused: run odd loaded 3 rows where 2 were expected"):
         world.process().run("next")
 
 

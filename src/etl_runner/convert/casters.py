@@ -149,7 +149,8 @@ class ListCaster:
 
 @dataclass(frozen=True)
 class StructCaster:
-    """Casts each field of a struct by name; a field that the source lacks is NULL."""
+    """Casts each field of a struct by name. A field that the source lacks is NULL; one that only the source
+    has is refused, since its values would be lost without a word."""
 
     field: BqField
     inner: tuple[tuple[BqField, int | None, Caster | None], ...]
@@ -159,8 +160,16 @@ class StructCaster:
         """Match the fields by name.
 
         Raises:
-            PermanentError: a field cannot be cast, or a REQUIRED one is missing at the source.
+            PermanentError: a field cannot be cast, a REQUIRED one is missing at the source, or the
+                destination lacks one.
         """
+        known = {nested.name for nested in field.fields}
+        lacking = [inside.name for inside in source if inside.name not in known]
+        if lacking:
+            raise PermanentError(
+                f"column {field.name!r} has a field {lacking[0]!r} that the destination's RECORD lacks: add "
+                "it to the table, or make the column JSON or STRING"
+            )
         inner: list[tuple[BqField, int | None, Caster | None]] = []
         for nested in field.fields:
             index = source.get_field_index(nested.name)

@@ -224,8 +224,15 @@ def test_a_struct_lacking_a_required_field_is_refused_at_once_and_null_in_it_by_
     assert converted.rejects[0].reason == "has NULL in its required field 'a'"
     with pytest.raises(PermanentError, match="'c' lacks its required field 'a'"):
         Converter([PlannedColumn("c", "?", target)], unit="u").convert(
-            pa.record_batch({"c": pa.array([{"b": 1}])})
+            pa.record_batch({"c": pa.array([{}], pa.struct([]))})
         )
+
+
+def test_a_field_that_only_the_source_has_is_not_lost_without_a_word() -> None:
+    target = BqField("c", "STRUCT", fields=(BqField("a", "INT64"),))
+    batch = pa.record_batch({"c": pa.array([{"a": 1, "b": 2}])})
+    with pytest.raises(PermanentError, match="'c' has a field 'b' that the destination's RECORD lacks"):
+        Converter([PlannedColumn("c", "?", target)], unit="u").convert(batch)
 
 
 def test_text_is_json_only_when_it_parses() -> None:
