@@ -211,7 +211,7 @@ def test_the_workflow_itself_can_be_read(start: Starter) -> None:
 def test_nothing_is_served_that_could_not_run(start: Starter) -> None:
     with pytest.raises(DefinitionError):
         start("main:\n  steps:\n    - a:\n        next: b\n")
-    with pytest.raises(ValueError, match="connectors of run"):
+    with pytest.raises(ValueError, match="connectors of dataflow, run"):
         start((ROOT / "workflows" / "etl.yaml").read_text())
     with pytest.raises(ValueError, match="GOOGLE_X"):
         start(env={"GOOGLE_X": "1"})

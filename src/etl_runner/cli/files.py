@@ -47,7 +47,7 @@ def list_files(
 ) -> None:
     """Show what has arrived, what was set aside and why, what is loaded, and the table's operations.
 
-    Example: etl-runner files sales --latest 50
+    Example: etl-runner files list sales --latest 50
     """
     from etl_runner.events.report import files_report
 
