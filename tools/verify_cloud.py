@@ -1,4 +1,4 @@
-"""Prove an installation on the services it is pointed at: one row of the common types, committed exactly once.
+"""Prove an installation on the services named: one row of the common types, committed exactly once.
 
     python -m tools.verify_cloud --project my-project --dataset warehouse     the real services
     python -m tools.verify_cloud --local                                      the topology on this machine
