@@ -1,7 +1,7 @@
 """What becomes of runs, told to the control plane: at least once, and never to a run's harm.
 
 A report that cannot be delivered is noted in the state bucket (``control-plane/reports/<source>.<run>.json``,
-create-only: the run's ids) and made again when the next run of any source opens or ends, from the receipt.
+create-only: the run's ids) and made again when the next run of any source ends, from the receipt.
 """
 
 from __future__ import annotations
