@@ -250,11 +250,20 @@ def test_binary_keeps_its_padding(mariadb: Database) -> None:
 
 
 def test_json_is_recognised_and_kept_as_written(mariadb: Database) -> None:
-    texts = ['{"a": 1.10, "b": [1e400, 18446744073709551616]}', "null", '"\\u00e9"', "[]"]
+    texts = ['{"a": 1.10, "b": [1e3, 18446744073709551615]}', "null", '"\\u00e9"', "[]"]
     fill(mariadb, "json", *(f"_utf8mb4 X'{text.encode().hex()}'" for text in texts), "NULL")
     loaded = load(mariadb)
     assert loaded.type == "JSON"
     assert loaded.values == {**dict(enumerate(texts, 1)), 5: None}
+    assert loaded.rejected == {}
+
+
+def test_json_numbers_beyond_64_bits_are_rejected_by_row(mariadb: Database) -> None:
+    texts = ["[1]", "[1e400]", "[18446744073709551616]"]
+    fill(mariadb, "json", *(f"'{text}'" for text in texts))
+    loaded = load(mariadb)
+    assert loaded.values == {1: "[1]"}
+    assert loaded.rejected == {2: texts[1], 3: texts[2]}
 
 
 def test_geometry_uuid_and_addresses_are_text(mariadb: Database) -> None:
