@@ -35,7 +35,7 @@ from tests.conftest import fresh_name
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 ROWS = 3
 FILES = int(os.environ.get("ETL_PROOF_FILES", "200"))
-"""2000 is what was promised to hold; it takes minutes."""
+"""Files of the proof; thousands take many minutes."""
 LEASE = 15
 
 
