@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from etl_runner.convert.rejects import Reject
 from etl_runner.errors import FileError, PermanentError
 from etl_runner.execution.manifest import FileRows
-from etl_runner.formats.base import BadRow
+from etl_runner.formats.base import BadRow, Lines
 from etl_runner.planning.plan import WorkUnit
 
 
@@ -36,7 +36,13 @@ class Tally:
         }
 
     def rejects_of(
-        self, file: str | None, bad: Sequence[BadRow], found: Sequence[Reject], first: int, written: int
+        self,
+        file: str | None,
+        bad: Sequence[BadRow],
+        found: Sequence[Reject],
+        first: int,
+        written: int,
+        lines: Lines | None = None,
     ) -> tuple[Reject, ...]:
         """Count the rows of one batch and say of each reject where in its file it stands.
 
@@ -46,6 +52,7 @@ class Tally:
             found: what the converter rejected; ``row`` is the ordinal among the unit's good rows.
             first: that ordinal of the batch's first row, from 1.
             written: rows of the batch that were converted.
+            lines: tells on which lines of the file rows of the batch begin.
 
         Raises:
             PermanentError: the reader named a file that is not the unit's.
@@ -57,14 +64,17 @@ class Tally:
         count = self._counts[file]
         for row in bad:
             count.before.append(row.row - len(count.before) - 1)
+        places = [reject.row - first for reject in found]
+        at = [None] * len(places) if lines is None or not places else lines(places)
         placed = [
             replace(
                 reject,
                 file=file,
-                row=_ordinal(count, count.good + reject.row - first),
+                row=_ordinal(count, count.good + place),
+                line=line,
                 from_byte=self._starts[file],
             )
-            for reject in found
+            for reject, place, line in zip(found, places, at, strict=True)
         ]
         count.good += written + len(found)
         count.written += written

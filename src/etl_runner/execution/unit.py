@@ -118,7 +118,7 @@ def execute_unit(
             with tally.blaming(file):
                 converted = converter.convert(read.batch, file)
                 written = converted.batch.num_rows
-                rejects.add(tally.rejects_of(file, read.bad, converted.rejects, first, written))
+                rejects.add(tally.rejects_of(file, read.bad, converted.rejects, first, written, read.lines))
             rows += written
             bad += len(read.bad)
             if written:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 import pyarrow as pa
@@ -148,13 +149,20 @@ class BadRow:
         )
 
 
+Lines = Callable[[Sequence[int]], Sequence[int]]
+"""For places of rows in a batch (from 0, ascending) the lines on which they begin, counted as in
+:class:`BadRow`. Looked up when it is asked for, which is only where a value did not fit."""
+
+
 @dataclass(frozen=True)
 class Block:
     """The next rows of a file: ``batch`` has a column for each planned one, named like its destination;
-    ``bad`` are the rows between its rows that could not be read. What follows in the file follows here."""
+    ``bad`` are the rows between its rows that could not be read. What follows in the file follows here.
+    ``lines`` tells where a row of the batch stands; None where the format has no lines."""
 
     batch: pa.RecordBatch
     bad: tuple[BadRow, ...] = ()
+    lines: Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -251,13 +259,20 @@ def no_values(column: PlannedColumn, rows: int) -> pa.Array:
     return pa.nulls(rows, arrow_field(column.destination).type)
 
 
-def bounded(table: pa.Table, bad: Sequence[BadRow] = ()) -> Iterator[Block]:
+def bounded(table: pa.Table, bad: Sequence[BadRow] = (), lines: Lines | None = None) -> Iterator[Block]:
     """The table in blocks of about :data:`BATCH_BYTES`, of any number of columns; the bad rows go with
-    the first, which may have no rows."""
+    the first, which may have no rows. ``lines`` are those of the table's rows."""
     rows = max(1, table.num_rows * BATCH_BYTES // max(table.nbytes, 1))
     batches = table.combine_chunks().to_batches(max_chunksize=rows)
     if not batches and bad:
         empty = [pa.array([], field.type) for field in table.schema]
         yield Block(pa.RecordBatch.from_arrays(empty, schema=table.schema), tuple(bad))
+    start = 0
     for number, batch in enumerate(batches):
-        yield Block(batch, tuple(bad) if number == 0 else ())
+        theirs = None if lines is None else partial(_from, lines, start)
+        yield Block(batch, tuple(bad) if number == 0 else (), theirs)
+        start += batch.num_rows
+
+
+def _from(lines: Lines, start: int, places: Sequence[int]) -> Sequence[int]:
+    return lines([start + place for place in places])

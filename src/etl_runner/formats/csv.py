@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from etl_runner.formats.base import (
     Block,
     FormatOptions,
     Limits,
+    Lines,
     Opened,
     Part,
     Sample,
@@ -156,7 +158,7 @@ class _Reading:
         used = sorted({place for place in where if place is not None}) or [0]
         names = [str(i) for i in range(len(self.names))]
         for block in self._blocks:
-            table, bad = self._rows(block, names, used)
+            table, bad, lines = self._rows(block, names, used)
             arrays = []
             for place, column in zip(where, columns, strict=True):
                 if place is None:
@@ -165,13 +167,16 @@ class _Reading:
                     arrays.append(table.column(str(place)))
             whole = pa.table(arrays, names=[column.destination.name for column in columns])
             del table, arrays
-            yield from bounded(whole, bad)
+            yield from bounded(whole, bad, lines)
 
-    def _rows(self, block: TextBlock, names: list[str], used: list[int]) -> tuple[pa.Table, list[BadRow]]:
+    def _rows(
+        self, block: TextBlock, names: list[str], used: list[int]
+    ) -> tuple[pa.Table, list[BadRow], Lines]:
         """Arrow reads what it can; of a block that it cannot, each half is tried, and small ones are
         walked through: a few bad records cost little."""
         tables: list[pa.Table] = []
         bad: list[BadRow] = []
+        found: list[tuple[int, Lines]] = []
         pending = [block]
         while pending:
             block = pending.pop()
@@ -180,6 +185,7 @@ class _Reading:
             if table is not None:
                 self._row += table.num_rows
                 tables.append(table)
+                found.append((table.num_rows, partial(self._lines_of, block, table.num_rows)))
                 continue
             if plain and len(block.data) > _SMALL:
                 middle, _ = self._lexer.cut(block.data[: len(block.data) // 2])
@@ -190,8 +196,10 @@ class _Reading:
                         TextBlock(first, block.line, plain=True),
                     ]
                     continue
-            tables.append(self._slowly(block, names, used, bad))
-        return pa.concat_tables(tables), bad
+            table, lines = self._slowly(block, names, used, bad)
+            tables.append(table)
+            found.append((table.num_rows, partial(_known, lines)))
+        return pa.concat_tables(tables), bad, partial(_of_pieces, found)
 
     def _quickly(self, data: bytes, names: list[str], used: list[int]) -> pa.Table | None:
         """None when a record has too many or too few fields or is not UTF-8."""
@@ -202,20 +210,23 @@ class _Reading:
         except pa.ArrowInvalid:
             return None
 
-    def _slowly(self, block: TextBlock, names: list[str], used: list[int], bad: list[BadRow]) -> pa.Table:
-        good = self._walk(block, bad)
+    def _slowly(
+        self, block: TextBlock, names: list[str], used: list[int], bad: list[BadRow]
+    ) -> tuple[pa.Table, list[int]]:
+        good, lines = self._walk(block, bad)
         table = self._parse(b"".join(good), names, used, self._options.null_markers)
         if table.num_rows != len(good):
             raise wrong(
                 self._file,
                 f"has {len(good)} records from line {block.line} on, but {table.num_rows} could be read",
             )
-        return table
+        return table, lines
 
-    def _walk(self, block: TextBlock, bad: list[BadRow]) -> list[bytes]:
-        """The good records; the others are added to ``bad``."""
+    def _walk(self, block: TextBlock, bad: list[BadRow]) -> tuple[list[bytes], list[int]]:
+        """The good records and their lines; the others are added to ``bad``."""
         expected = len(self.names)
         good: list[bytes] = []
+        lines: list[int] = []
         line = block.line
         all_text = is_utf8_text(block.data)
         for record in self._lexer.records(block.data):
@@ -236,10 +247,27 @@ class _Reading:
                 reason = "is not UTF-8 text"
             else:
                 good.append(text)
+                lines.append(here)
                 continue
             shown = text.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
             bad.append(BadRow(self._file, self._row, here, reason, shown, from_byte=self._from))
-        return good
+        return good, lines
+
+    def _lines_of(self, block: TextBlock, rows: int, places: Sequence[int]) -> list[int]:
+        """Where rows begin, of a block whose records are all rows."""
+        ends = count_lines(block.data) + (not block.data.endswith((b"\n", b"\r")))
+        if rows == ends:
+            # A row has at least one line: here each has just one, and there are no others.
+            return [block.line + place for place in places]
+        wanted, lines = set(places), []
+        line, row = block.line, 0
+        for record in self._lexer.records(block.data):
+            if record.fields or len(self.names) == 1:
+                if row in wanted:
+                    lines.append(line)
+                row += 1
+            line += count_lines(block.data[record.start : record.end])
+        return lines
 
     def _refuse_open(self, block: TextBlock, record: Record) -> None:
         if record.open is not None:
@@ -273,6 +301,22 @@ class _Reading:
                 check_utf8=False,
             ),
         )
+
+
+def _known(lines: Sequence[int], places: Sequence[int]) -> list[int]:
+    return [lines[place] for place in places]
+
+
+def _of_pieces(pieces: Sequence[tuple[int, Lines]], places: Sequence[int]) -> list[int]:
+    """The lines of rows that were read in several pieces, each with its number of rows."""
+    result: list[int] = []
+    start = 0
+    for rows, lines in pieces:
+        inside = [place - start for place in places if start <= place < start + rows]
+        if inside:
+            result += lines(inside)
+        start += rows
+    return result
 
 
 def _count(number: int, what: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ import pyarrow.json as pajson
 
 from etl_runner.convert.fields import BqField
 from etl_runner.formats import json_values
-from etl_runner.formats.base import BadRow, Block, FormatOptions, bounded
+from etl_runner.formats.base import BadRow, Block, FormatOptions, Lines, bounded
 from etl_runner.formats.blocks import is_utf8_text
 from etl_runner.formats.detect import Kind, Seen, number_seen
 from etl_runner.planning.plan import PlannedColumn
@@ -95,7 +96,7 @@ class JsonRows:
             table = self._quickly(block.data) if self._schema is not None else None
             if table is not None:
                 self._row += table.num_rows
-                yield from bounded(table)
+                yield from bounded(table, (), partial(_lines_of, block))
                 continue
             if self._schema is not None and len(block.data) > _SMALL:
                 records = list(block.records())
@@ -156,9 +157,10 @@ class JsonRows:
         if self._watching:
             self._options.notice(dict.fromkeys(names))
 
-    def _one_by_one(self, block: JsonBlock) -> tuple[pa.Table, list[BadRow]]:
+    def _one_by_one(self, block: JsonBlock) -> tuple[pa.Table, list[BadRow], Lines]:
         values: list[list[Any]] = [[] for _ in self._columns]
         bad: list[BadRow] = []
+        lines: list[int] = []
         for line, record in block.records():
             self._row += 1
             at_fault = ""
@@ -180,13 +182,24 @@ class JsonRows:
                 text = record.strip().decode("utf-8", "backslashreplace")
                 bad.append(BadRow(self._file, self._row, line, str(error), text, at_fault, self._from))
             else:
+                lines.append(line)
                 for target, value in zip(values, shaped, strict=True):
                     target.append(value)
         arrays = [
             pa.array(target, _text_type(column.destination))
             for target, column in zip(values, self._columns, strict=True)
         ]
-        return pa.table(arrays, names=self._titles), bad
+        return pa.table(arrays, names=self._titles), bad, partial(_known, lines)
+
+
+def _lines_of(block: JsonBlock, places: Sequence[int]) -> list[int]:
+    """Where rows begin, of a block whose records are all rows."""
+    wanted = set(places)
+    return [line for place, (line, _) in enumerate(block.records()) if place in wanted]
+
+
+def _known(lines: Sequence[int], places: Sequence[int]) -> list[int]:
+    return [lines[place] for place in places]
 
 
 def objects_seen(records: Iterable[bytes], rows: int) -> tuple[Seen, int, bool]:

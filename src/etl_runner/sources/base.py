@@ -19,7 +19,7 @@ from etl_runner.planning.plan import Destination, PlanHeader, PlannedColumn, Win
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from etl_runner.formats.base import BadRow
+    from etl_runner.formats.base import BadRow, Lines
     from etl_runner.sources.files.store import FileVersion
 
 Known = Callable[[], set[tuple[str, str]]]
@@ -141,11 +141,13 @@ class Extract:
 @dataclass(frozen=True)
 class Rows:
     """The next rows of a unit: ``batch`` goes to the converter, ``bad`` are rows of the source that are no
-    rows (they count as read and rejected). ``file`` is the URI of the file that they are from."""
+    rows (they count as read and rejected). ``file`` is the URI of the file that they are from; ``lines``
+    tells on which line of it a row of the batch begins, where that is known."""
 
     batch: pa.RecordBatch
     bad: tuple[BadRow, ...] = ()
     file: str | None = None
+    lines: Lines | None = None
 
 
 class Reader(Protocol):

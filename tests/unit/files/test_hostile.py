@@ -91,6 +91,38 @@ def test_a_bad_row_that_nobody_allowed_is_one_sentence(kind: str) -> None:
     assert (world.rows, world.ledger()) == ([], [])
 
 
+VALUES: dict[str, tuple[str, bytes, bytes, int]] = {
+    "CSV": ("csv", b"id,name\n1,x\n", b'id,name\n2,"y\ny"\n\ntwo,z\n3,w\n', 5),
+    "CSV in which another line is no row": ("csv", b"id,name\n1,x\n", b"id,name\n2\n3,y\ntwo,z\n", 4),
+    "JSON Lines": ("jsonl", b'{"id": 1}\n', b'{"id": 2}\n\n{"id": "two"}\n', 3),
+    "JSON": ("json", b'[{"id": 1}]', b'[{"id": 2},\n\n{"id": "two"}]', 3),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_value_that_does_not_fit_is_named_by_file_and_line(kind: str) -> None:
+    extension, first, second, line = VALUES[kind]
+    for policy in ("reject", "fail"):
+        world = FilesWorld(file_pattern=f"*.{extension}", on_bad_row=policy)
+        world.bucket.put(f"1.{extension}", first)
+        assert world.receipt()["outcome"] == "ok"
+        if policy == "fail":
+            # Here nothing but the value may be wrong.
+            second = second.replace(b"\n2\n", b"\n2,2\n")
+        world.bucket.put(f"2.{extension}", second)
+        receipt = world.receipt()
+        if policy == "fail":
+            assert receipt["outcome"] == "failed"
+            assert f"gs://inbox/2.{extension}, line {line}: column 'id' is not" in receipt["reason"]
+            continue
+        assert receipt["outcome"] == "ok", receipt
+        lines = [line for load in world.bigquery.rejects_loaded for line in load.splitlines()]
+        found = [jsontypes.loads(line) for line in lines]
+        assert [(r["file"], r["line"], r["value"]) for r in found if r["column"] == "id"] == [
+            (f"gs://inbox/2.{extension}", line, "two")
+        ]
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_file_that_cannot_be_read_is_one_sentence(kind: str) -> None:
     name, data, sentence = REFUSED[kind]

@@ -66,7 +66,7 @@ class FilesReader:
             begin = 0 if whole or not start else start - 1
             with self._store.open(file, begin) as stream:
                 for block in self._format.read(Opened(file.uri, stream), options, self._columns, part):
-                    yield Rows(block.batch, block.bad, file.uri)
+                    yield Rows(block.batch, block.bad, file.uri, block.lines)
 
     def _part(self, file: FileVersion, start: int, end: int, options: FormatOptions) -> Part:
         from etl_runner.formats.base import Part
