@@ -6,7 +6,6 @@ one in the background (``etl-runner local up``), as does ``python -m local.stack
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -14,16 +13,24 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from etl_runner.errors import PermanentError
 from etl_runner.jsontypes import JsonObject, loads
 from etl_runner.settings import Settings
 from local import rest
-from local.functions import FunctionServer
 from local.layout import POSTGRES_URL, REPOSITORY, Layout
-from local.processes import guard, unguard
+from local.parts import (
+    PARTS,
+    Part,
+    PartT,
+    Place,
+    dataflow_template,
+    start_function,
+    start_identity,
+    start_pubsub,
+)
 
 if TYPE_CHECKING:
     from local.admin import AdminServer
@@ -31,30 +38,11 @@ if TYPE_CHECKING:
     from local.cloud_run import CloudRunServer
     from local.cloud_storage import CloudStorageServer
     from local.dataflow import DataflowServer
+    from local.functions import FunctionServer
     from local.identity import TokenIssuer
     from local.postgres import PostgresServer
     from local.pubsub import PubSubServer
     from local.workflows.service import WorkflowsServer
-
-TASK_RETRIES = 3
-TASK_TIMEOUT_SECONDS = 3600.0
-
-
-class _Part(Protocol):
-    def stop(self) -> None: ...
-
-
-class _Guarded:
-    """The BigQuery stand-in, whose process is not a :class:`local.processes.Child`."""
-
-    def __init__(self, server: BigQueryStandIn) -> None:
-        self._server = server
-        self._group = server.process.popen.pid
-        guard(self._group)
-
-    def stop(self) -> None:
-        self._server.stop()
-        unguard(self._group)
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ class Stack:
         """How long each part took to start, and ``all`` of them together."""
         self._inherited = environ
         self._sleep_factor = sleep_factor
-        self._parts: list[_Part] = []
+        self._parts: list[Part] = []
         self._lock = threading.Lock()
 
     @classmethod
@@ -209,6 +197,12 @@ class Stack:
             raise PermanentError(f"{name} was not written to {bucket}: {status} {answer}")
         return f"gs://{bucket}/{name}"
 
+    def keep(self, part: PartT) -> PartT:
+        """Stop a further server together with the topology; the server."""
+        with self._lock:
+            self._parts.append(part)
+        return part
+
     def sweep(self) -> Any:
         """What the scheduler's tick does every few minutes; the sweep's answer.
 
@@ -238,18 +232,16 @@ class Stack:
         began = time.monotonic()
         self.logs.mkdir(parents=True, exist_ok=True)
         self.data.chmod(0o755)  # PostgreSQL may run as another account
-        env = self.layout.container_env(self._inherited)
+        place = Place(self.data, self.logs, self.layout, self._inherited, self._sleep_factor, self.keep)
+        starts = dict(PARTS)
+        if hasattr(self, "postgres"):
+            del starts["postgres"]
         steps: dict[str, Callable[[], None]] = {
-            # The slowest first: there are seldom as many processors as parts.
-            "bigquery": self._start_bigquery,
-            "storage": self._start_storage,
-            **({} if hasattr(self, "postgres") else {"postgresql": self._start_postgres}),
-            **{f"function {name}": self._function_starter(name, env) for name in self.layout.function_ports},
-            "workflows": self._start_workflows,
-            "pubsub": self._start_pubsub,
-            "run": lambda: self._start_run_jobs(env),
-            "dataflow": lambda: self._start_dataflow(env),
-            "admin": self._start_admin,
+            **{name: self._starter(name, start, place) for name, start in starts.items()},
+            **{
+                f"function {name}": self._function_starter(name, place) for name in self.layout.function_ports
+            },
+            "pubsub": lambda: self._start_pubsub(place),
         }
         with ThreadPoolExecutor(max_workers=len(steps)) as pool:
             futures = [pool.submit(self._timed, name, step) for name, step in steps.items()]
@@ -257,143 +249,27 @@ class Stack:
             future.result()
         # Needs both Cloud Storage (its folders) and BigQuery.
         self.bigquery.create_dataset(self.layout.names.dataset)
-        self._put_template()
+        name, spec = dataflow_template(self.layout)
+        self.put_file(name, spec, self.layout.names.config_bucket)
         self.seconds["all"] = time.monotonic() - began
+
+    def _starter(self, name: str, start: Callable[[Place], Any], place: Place) -> Callable[[], None]:
+        return lambda: setattr(self, name, start(place))
+
+    def _start_pubsub(self, place: Place) -> None:
+        self.identity = start_identity(place)
+        self.pubsub = start_pubsub(place, self.identity)
+
+    def _function_starter(self, name: str, place: Place) -> Callable[[], None]:
+        def start() -> None:
+            self.functions[name] = start_function(name, place)
+
+        return start
 
     def _timed(self, name: str, step: Callable[[], None]) -> None:
         began = time.monotonic()
         step()
         self.seconds[name] = time.monotonic() - began
-
-    def _keep(self, part: _Part) -> None:
-        with self._lock:
-            self._parts.append(part)
-
-    def _start_storage(self) -> None:
-        from local.cloud_storage import CloudStorageServer
-
-        names = self.layout.names
-        self.storage = CloudStorageServer.start(
-            self.data / "storage",
-            project=names.project,
-            port=self.layout.storage_port,
-            log=self.logs / "storage.log",
-            events_topic=names.arrivals_topic,
-            events_bucket=names.landing_bucket,
-            pubsub_endpoint=f"127.0.0.1:{self.layout.pubsub_port}",
-        )
-        self._keep(self.storage)
-        self.storage.create_buckets(names.buckets)
-
-    def _start_bigquery(self) -> None:
-        from local.bigquery.environment import environment_dir
-        from local.bigquery.stand_in import BigQueryStandIn
-
-        names = self.layout.names
-        self.bigquery = BigQueryStandIn.start(
-            self.data / "bigquery",
-            project=names.project,
-            location=names.bigquery_location,
-            storage_endpoint=self.layout.storage_endpoint,
-            env_dir=REPOSITORY / environment_dir(),
-            port=self.layout.bigquery_port,
-            grpc_port=self.layout.bigquery_storage_port,
-        )
-        self._keep(_Guarded(self.bigquery))
-
-    def _start_postgres(self) -> None:
-        from local.postgres import PostgresServer
-
-        self.postgres = PostgresServer.from_environment(
-            self.data / "postgres", environ=os.environ, log=self.logs / "postgres.log"
-        )
-        self._keep(self.postgres)
-
-    def _start_pubsub(self) -> None:
-        from local.identity import PUSH_ACCOUNT, TokenIssuer
-        from local.pubsub import PubSubServer
-
-        names = self.layout.names
-        self.identity = TokenIssuer(self.layout.identity_port)
-        self._keep(self.identity)
-        self.pubsub = PubSubServer(port=self.layout.pubsub_port, sign=self.identity.token)
-        self._keep(self.pubsub)
-        self.pubsub.create_topic(names.project, names.events_topic)
-        topic = self.pubsub.create_topic(names.project, names.arrivals_topic)
-        self.pubsub.create_push(
-            topic,
-            f"projects/{names.project}/subscriptions/{names.arrivals_topic}",
-            self.layout.function_urls["file_arrival"],
-            PUSH_ACCOUNT,
-        )
-
-    def _start_run_jobs(self, env: Mapping[str, str]) -> None:
-        from local.cloud_run import CloudRunServer, Image
-        from local.cloud_run.job import JobSpec
-
-        names = self.layout.names
-        image = Image(
-            [sys.executable, str(REPOSITORY / "runner_image" / "job.py")], env=env, workdir=REPOSITORY
-        )
-        self.run_jobs = CloudRunServer(image, self.logs / "tasks", port=self.layout.run_port)
-        self._keep(self.run_jobs)
-        spec = JobSpec(max_retries=TASK_RETRIES, timeout=TASK_TIMEOUT_SECONDS)
-        self.run_jobs.deploy(names.project, names.location, names.job, spec)
-
-    def _start_dataflow(self, env: Mapping[str, str]) -> None:
-        from local.dataflow.start import start_dataflow
-
-        self.dataflow = start_dataflow(self.layout, env, self.logs / "dataflow")
-        self._keep(self.dataflow)
-
-    def _start_workflows(self) -> None:
-        from local.workflows.clock import SystemClock
-        from local.workflows.service import serve
-
-        names = self.layout.names
-        self.workflows = serve(
-            REPOSITORY / "workflows" / "etl.yaml",
-            name=names.workflow,
-            project=names.project,
-            location=names.location,
-            env=self.layout.workflow_env(),
-            endpoints={"run": self.layout.run_endpoint, "dataflow": self.layout.dataflow_endpoint},
-            port=self.layout.workflows_port,
-            clock=SystemClock(self._sleep_factor),
-        )
-        self._keep(self.workflows)
-
-    def _start_admin(self) -> None:
-        from local.admin import AdminServer, Resources
-
-        # Nobody is refused anything on this machine: permissions are told as Terraform would grant them.
-        # Functions are deployed under names without underscores.
-        urls = {name.replace("_", "-"): url for name, url in self.layout.function_urls.items()}
-        resources = Resources.of(self.layout.deployment(), urls)
-        self.admin = AdminServer(resources, port=self.layout.admin_port)
-        self._keep(self.admin)
-
-    def _function_starter(self, name: str, env: Mapping[str, str]) -> Callable[[], None]:
-        def start() -> None:
-            server = FunctionServer(
-                name,
-                REPOSITORY / "functions" / name / "main.py",
-                env={**env, **self.layout.event_env()} if name == "file_arrival" else env,
-                log=self.logs / f"function-{name}.log",
-                port=self.layout.function_ports[name],
-            )
-            self.functions[name] = server
-            self._keep(server)
-            server.wait()
-
-        return start
-
-    def _put_template(self) -> None:
-        from local.dataflow.start import IMAGE
-        from tools.template import template_spec
-
-        name = self.layout.dataflow_template.partition(self.layout.names.config_bucket + "/")[2]
-        self.put_file(name, template_spec(IMAGE), self.layout.names.config_bucket)
 
     def _put(self, name: str, document: JsonObject) -> None:
         bucket = self.layout.names.config_bucket
