@@ -15,10 +15,9 @@ from etl_runner.gcp import clients
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.history.streams import STREAMS
 from local.soak.chaos import Chaos, until
-from local.soak.sources import FILES, SOURCES, Writers, in_destination, in_source, prepare
+from local.soak.sources import IDS, World
+from local.soak.writers import Writers, in_destination, in_source
 from local.stack import Stack
-
-IDS = (*SOURCES, FILES)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,15 +32,15 @@ def main(arguments: Sequence[str]) -> int:
         stack = Stack.start(path / "stack", environ=environ, sleep_factor=0.2)
         os.environ["PUBSUB_EMULATOR_HOST"] = stack.environ["PUBSUB_EMULATOR_HOST"]
         try:
-            return soak(stack, minutes)
+            return soak(World.start(stack, path), minutes)
         finally:
             stack.stop()
 
 
-def soak(stack: Stack, minutes: float) -> int:
+def soak(world: World, minutes: float) -> int:
     """Everything at once for so many minutes, then quiet, then the account."""
-    prepare(stack)
-    writers, chaos = Writers(stack), Chaos(stack)
+    stack = world.stack
+    writers, chaos = Writers(world), Chaos(stack)
     writers.start()
     chaos.start()
     began = time.monotonic()
@@ -51,10 +50,12 @@ def soak(stack: Stack, minutes: float) -> int:
         say(f"{seconds:5.0f} s  runs {told(chaos.ended)}; faults {faults}")
     writers.end()
     chaos.end()
+    # Events that are on their way still are lost: the last runs find the files without them.
+    world.s3_events.stop()
     say("writers and faults have ended; the last runs")
     deployment = Deployment(stack.settings)
     settle(stack, deployment)
-    problems = [*exactness(stack, writers), *leftovers(deployment)]
+    problems = [*exactness(world, writers), *leftovers(deployment)]
     say(f"runs: {told(chaos.ended)}; sweeps: {chaos.sweeps}")
     say(f"faults: {told(chaos.struck)}")
     task, function = chaos.peak_task >> 20, chaos.peak_function >> 20
@@ -79,11 +80,12 @@ def settle(stack: Stack, deployment: Deployment) -> None:
     deployment.history.drain(now=True, sleep=time.sleep)
 
 
-def exactness(stack: Stack, writers: Writers) -> list[str]:
+def exactness(world: World, writers: Writers) -> list[str]:
     """How tables differ from their sources, and the history from the receipts."""
+    stack = world.stack
     client = clients.bigquery_client(stack.settings)
     dataset = f"{stack.settings.project}.{stack.settings.dataset}".replace(".", "`.`")
-    wanted, found = in_source(stack, writers), in_destination(client, dataset)
+    wanted, found = in_source(world, writers), in_destination(client, dataset)
     problems = []
     for source_id in IDS:
         missing, extra = wanted[source_id] - found[source_id], found[source_id] - wanted[source_id]

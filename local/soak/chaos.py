@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from etl_runner.errors import EtlError
-from local.soak.sources import FILES, SOURCES
+from local.soak.sources import IDS, ORDERS
 from local.stack import Stack
 
 _BIGQUERY_FAULTS: tuple[tuple[str, dict[str, object]], ...] = (
@@ -44,7 +44,7 @@ class Chaos:
 
     def start(self) -> None:
         """Start schedules (two for orders, which race), the sweep, faults and the measuring of memory."""
-        schedules = [(name, 2.0) for name in (*SOURCES, FILES)] + [("soak-orders", 3.1)]
+        schedules = [(name, 5.0) for name in IDS] + [(ORDERS, 5.7)]
         bodies: list[Callable[[], None]] = [self._scheduled(name, every) for name, every in schedules]
         bodies += [self._sweep, self._faults, self._kills, self._measure]
         for body in bodies:

@@ -1,20 +1,23 @@
-"""What the soak loads, who writes it meanwhile, and what both sides hold in the end."""
+"""What the soak loads: tables of PostgreSQL, MariaDB and BigQuery, and files in buckets of three clouds."""
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from etl_runner.jsontypes import JsonObject
+from local.azure import AzureServer
+from local.mariadb import MariaDbServer
+from local.object_events import Deliver, S3Events, deliverer
+from local.s3 import S3Server
 from local.stack import Stack
 
 DATABASE = "soak"
-TABLES = """
+BUCKET = "soak-files"
+"""In S3 and Azure; Cloud Storage's is the topology's landing bucket."""
+PREFIX = "soak/"
+PG_TABLES = """
 CREATE TABLE orders (id bigserial PRIMARY KEY, note text NOT NULL,
   updated_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, updated_at timestamptz NOT NULL);
@@ -23,169 +26,150 @@ INSERT INTO products SELECT n, n FROM generate_series(1, 50) n;
 CREATE INDEX ON orders (updated_at);
 CREATE INDEX ON customers (updated_at);
 """
-SOURCES: dict[str, JsonObject] = {
-    "soak-orders": {
+MARIADB_TABLE = (
+    "CREATE TABLE visits (id bigint AUTO_INCREMENT PRIMARY KEY, note varchar(40) NOT NULL, "
+    "at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), KEY (at))"
+)
+BIGQUERY_TABLE = "CREATE TABLE soak_source.measures (id INT64 NOT NULL, note STRING NOT NULL)"
+ORDERS = "soak-orders"
+TABLES: dict[str, JsonObject] = {
+    ORDERS: {
+        "connection": "soak-postgres",
         "load_type": "transactional",
         "source_table_name": "orders",
         "timestamp_column": "updated_at",
-        "dest_table_name": "soak_orders",
         "late_window": "1m",
         "unit_rows": 50,
     },
     "soak-customers": {
+        "connection": "soak-postgres",
         "load_type": "upsert",
         "source_table_name": "customers",
         "timestamp_column": "updated_at",
         "primary_key_column": ["id"],
-        "dest_table_name": "soak_customers",
         "late_window": "1m",
     },
     "soak-products": {
+        "connection": "soak-postgres",
         "load_type": "catalog",
         "source_table_name": "products",
-        "dest_table_name": "soak_products",
+    },
+    "soak-visits": {
+        "connection": "soak-mariadb",
+        "load_type": "transactional",
+        "source_table_name": "visits",
+        "timestamp_column": "at",
+    },
+    "soak-measures": {
+        "connection": "soak-bigquery",
+        "load_type": "transactional",
+        "source_table_name": "measures",
+        "incrementing_column": "id",
     },
 }
-FILES = "soak-files"
-Rows = Counter[tuple[Any, ...]]
+FILES: dict[str, JsonObject] = {
+    "soak-gcs": {"connection": "soak-gcs", "file_pattern": "*.csv"},
+    "soak-s3": {"connection": "soak-s3", "file_pattern": "*.jsonl"},
+    "soak-azure": {"connection": "soak-azure", "file_pattern": "*.parquet"},
+}
+IDS = (*TABLES, *FILES)
 
 
-def prepare(stack: Stack) -> None:
-    """The database, the connections and the documents."""
-    stack.postgres.create_database(DATABASE)
-    connection = stack.postgres.connect(DATABASE)
-    connection.run(TABLES)
-    connection.close()
-    password = stack.data / "password"
-    password.touch(mode=0o600)
-    password.write_text(stack.postgres.password)
-    stack.put_connection(
-        "soak",
-        {
-            "source_type": "postgresql",
-            "host": stack.postgres.host,
-            "port": stack.postgres.port,
-            "database": DATABASE,
-            "username": stack.postgres.user,
-            "password": {"file": str(password)},
-        },
-    )
-    for source_id, fields in SOURCES.items():
-        stack.put_source(source_id, {"source_type": "postgresql", "connection": "soak", **fields})
-    stack.put_source(
-        FILES,
-        {
-            "source_type": "gcs",
-            "connection_params": {
-                "source_type": "gcs",
-                "bucket": stack.layout.names.landing_bucket,
-                "prefix": "soak/",
-                "use_runner_account": True,
-            },
-            "load_type": "transactional",
-            "dest_table_name": "soak_files",
-            "file_pattern": "*.csv",
-            "file_format": "csv",
-        },
-    )
+def table_of(source_id: str) -> str:
+    """The destination's name."""
+    return source_id.replace("-", "_")
 
 
 @dataclass
-class Writers:
-    """Threads that write to the sources until they are stopped."""
+class World:
+    """The topology and the servers beside it."""
 
     stack: Stack
-    stop: threading.Event = field(default_factory=threading.Event)
-    files: Rows = field(default_factory=Counter)
-    written: int = 0
-    errors: list[BaseException] = field(default_factory=list)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    mariadb: MariaDbServer
+    s3: S3Server
+    azure: AzureServer
+    s3_events: S3Events
+    deliver: Deliver
+    """Tells file_arrival of an object."""
 
-    def start(self) -> None:
-        """Start writing: late commits, updates, catalog changes, files."""
-        for body in (self._orders, self._orders, self._customers, self._products, self._drop_files):
-            thread = threading.Thread(target=self._until_stopped, args=(body,), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+    @classmethod
+    def start(cls, stack: Stack, folder: Path) -> World:
+        """Start the servers, and write databases, buckets and documents."""
+        # Each is stopped by the topology, which is stopped whatever happens.
+        mariadb = stack.keep(MariaDbServer.start(folder / "mariadb.log"))
+        s3 = stack.keep(S3Server.start(folder / "s3.log"))
+        azure = stack.keep(AzureServer.start(folder / "azure"))
+        deliver = deliverer(stack.layout.function_urls["file_arrival"], stack.layout.event_key)
+        s3.create_bucket(BUCKET)
+        azure.create_container(BUCKET)
+        world = cls(stack, mariadb, s3, azure, S3Events(s3, BUCKET, deliver), deliver)
+        world._prepare()
+        return world
 
-    def end(self) -> None:
-        """Stop writing and wait for the last commits."""
-        self.stop.set()
-        for thread in self._threads:
-            thread.join(30)
-        if self.errors:
-            raise self.errors[0]
+    def bigquery(self) -> Any:
+        """A client of the BigQuery server that goes round the front, whose faults are for the runs."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.bigquery import Client
 
-    def _until_stopped(self, body: Callable[[Any], None]) -> None:
-        connection = self.stack.postgres.connect(DATABASE)
-        try:
-            while not self.stop.is_set():
-                body(connection)
-        except BaseException as error:  # noqa: BLE001 - reported by whoever ends the writers
-            self.errors.append(error)
-        finally:
-            connection.close()
-
-    def _orders(self, connection: Any) -> None:
-        """Rows whose cursor is the transaction's begin, committed up to two seconds after it."""
-        connection.run("BEGIN")
-        for _ in range(random.randint(1, 20)):
-            connection.run("INSERT INTO orders (note) VALUES (:note)", note=f"{random.random()}")
-        self.stop.wait(random.choice([0, 0.05, 0.3, 2.0]))
-        connection.run("COMMIT")
-        self.written += 1
-
-    def _customers(self, connection: Any) -> None:
-        connection.run(
-            "INSERT INTO customers SELECT n, md5(random()::text), clock_timestamp() FROM "
-            "generate_series(1, 40) n "
-            "WHERE random() < 0.3 ON CONFLICT (id) DO UPDATE SET name = excluded.name, updated_at = "
-            "clock_timestamp()"
+        return Client(
+            project=self.stack.settings.project,
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": self.stack.bigquery.process.url},
         )
-        self.stop.wait(0.3)
 
-    def _products(self, connection: Any) -> None:
-        connection.run("UPDATE products SET price = price + 1 WHERE random() < 0.2")
-        self.stop.wait(1.0)
-
-    def _drop_files(self, connection: Any) -> None:
-        del connection
-        number = sum(self.files.values())
-        rows = [(number + n, f"f{number + n}") for n in range(random.randint(1, 5))]
-        data = "id,name\n" + "".join(f"{row[0]},{row[1]}\n" for row in rows)
-        self.stack.put_file(f"soak/{time.time_ns()}.csv", data.encode())
-        self.files.update(rows)
-        self.stop.wait(0.5)
-
-
-def in_source(stack: Stack, writers: Writers) -> dict[str, Rows]:
-    """What each source holds, as the server's own text."""
-    connection = stack.postgres.connect(DATABASE)
-    try:
-        queries = {
-            "soak-orders": "SELECT id::text, note FROM orders",
-            "soak-customers": "SELECT id::text, name FROM customers",
-            "soak-products": "SELECT id::text, price::text FROM products",
-        }
-        found = {
-            name: Counter(tuple(row) for row in connection.run(query)) for name, query in queries.items()
-        }
-    finally:
+    def _prepare(self) -> None:
+        stack = self.stack
+        stack.postgres.create_database(DATABASE)
+        connection = stack.postgres.connect(DATABASE)
+        connection.run(PG_TABLES)
         connection.close()
-    found[FILES] = Counter((str(row[0]), row[1]) for row in writers.files.elements())
-    return found
+        self.mariadb.create_database(DATABASE)
+        with self.mariadb.connect(DATABASE) as mariadb, mariadb.cursor() as cursor:
+            cursor.execute(MARIADB_TABLE)
+        stack.bigquery.create_dataset("soak_source")
+        self.bigquery().query_and_wait(BIGQUERY_TABLE)
+        for name, document in self._connections().items():
+            stack.put_connection(name, document)
+        for source_id, fields in {**TABLES, **FILES}.items():
+            source_type = self._connections()[str(fields["connection"])]["source_type"]
+            document = {
+                "source_type": source_type,
+                "load_type": "transactional",
+                "dest_table_name": table_of(source_id),
+                **fields,
+            }
+            stack.put_source(source_id, document)
 
+    def _connections(self) -> dict[str, JsonObject]:
+        landing = self.stack.layout.names.landing_bucket
+        return {
+            "soak-postgres": self._database("postgresql", self.stack.postgres),
+            "soak-mariadb": self._database("mysql", self.mariadb),
+            "soak-bigquery": {
+                "source_type": "bigquery",
+                "project": self.stack.settings.project,
+                "dataset": "soak_source",
+                "use_runner_account": True,
+            },
+            "soak-gcs": {
+                "source_type": "gcs",
+                "bucket": landing,
+                "prefix": PREFIX,
+                "use_runner_account": True,
+            },
+            "soak-s3": {**self.s3.document(BUCKET), "prefix": PREFIX},
+            "soak-azure": {**self.azure.document(BUCKET), "prefix": PREFIX},
+        }
 
-def in_destination(client: Any, dataset: str) -> dict[str, Rows]:
-    """What each destination holds."""
-    queries = {
-        "soak-orders": "SELECT CAST(id AS STRING), note FROM {0}.soak_orders",
-        "soak-customers": "SELECT CAST(id AS STRING), name FROM {0}.soak_customers",
-        "soak-products": "SELECT CAST(id AS STRING), FORMAT('%.2f', CAST(price AS FLOAT64)) FROM "
-        "{0}.soak_products",
-        FILES: "SELECT CAST(id AS STRING), name FROM {0}.soak_files",
-    }
-    return {
-        name: Counter(tuple(row.values()) for row in client.query_and_wait(query.format(f"`{dataset}`")))
-        for name, query in queries.items()
-    }
+    def _database(self, source_type: str, server: Any) -> JsonObject:
+        password = self.stack.data / f"{source_type}-password"
+        password.touch(mode=0o600)
+        password.write_text(server.password)
+        return {
+            "source_type": source_type,
+            "host": server.host,
+            "port": server.port,
+            "database": DATABASE,
+            "username": server.user,
+            "password": {"file": str(password)},
+        }
