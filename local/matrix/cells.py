@@ -1,7 +1,8 @@
 """One cell of the matrix: rows at a source, a run, changes there, another run, and both ends compared.
 
-Runs are done by the deployment's own steps in this process: open, plan, the task, finalize. Each cell has
-tables of its own.
+Runs are done by the deployment's own steps in this process (open, plan, the task, finalize), since new
+processes for every run would cost more than the runs; cells ``through`` the workflow start those, too. Each
+cell has tables of its own, which are dropped at its end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from etl_runner.gcp import clients
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.planning.write_plan import plan_name
 from etl_runner.sources.mysql.instant import MARGIN
-from local.matrix.databases import Database
+from local.matrix.databases import Database, texts_of
 from local.matrix.files import BAD, FORMATS
 from local.matrix.rows import Sum, rows, sum_of
 from local.stack import Stack
@@ -40,11 +41,17 @@ class Cell:
     source: str
     format: str
     strategy: str
+    engine: str = "auto"
+    """The source document's."""
+    through: bool = False
+    """Through the workflow, with the functions' and the job's own processes."""
 
     @property
     def name(self) -> str:
         """Its source id and its tables' name."""
-        return f"m_{self.source}_{self.format}_{self.strategy}".replace(".", "_")
+        engine = "" if self.engine == "auto" else f"_{self.engine}"
+        workflow = "_workflow" if self.through else ""
+        return f"m_{self.source}_{self.format}_{self.strategy}{engine}{workflow}".replace(".", "_")
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,20 @@ class Result:
     expected: Sum | None = None
     found: Sum | None = None
     rejects_expected: int = 0
+    engine: str = ""
+    """What extracted."""
     error: str | None = None
 
     @property
     def agrees(self) -> bool:
-        """Both ends hold the same rows, and what was rejected is what had to be."""
-        return self.error is None and self.found == self.expected and self.rejects == self.rejects_expected
+        """Both ends hold the same rows, what was rejected is what had to be, and the engine is the one that
+        the cell is about."""
+        return (
+            self.error is None
+            and self.found == self.expected
+            and self.rejects == self.rejects_expected
+            and self.cell.engine in ("auto", self.engine)
+        )
 
 
 class Place:
@@ -77,8 +92,11 @@ class Place:
 class Cells:
     """Does cells on a running topology."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, tampered: str | None = None) -> None:
+        """``tampered`` names the cell in whose destination one value is changed before the ends are compared:
+        it must not agree."""
         self._stack = stack
+        self._tampered = tampered
         # Nobody listens for the runs' events.
         self._deployment = Deployment(replace(stack.settings, events_topic=None))
         self._bigquery = clients.bigquery_client(stack.settings)
@@ -90,6 +108,9 @@ class Cells:
         database.create(table)
         database.write(table, rows(1, FIRST))
         keys = {} if cell.strategy == "catalog" else {"timestamp_column": "at"}
+        if cell.source == "bigquery":
+            # The rows are there before their times are looked at: nothing is late.
+            keys |= {"late_window": "0"} if keys else {}
         self._put(cell, database.connection(), source_table_name=table, **keys)
 
         def change() -> None:
@@ -101,7 +122,9 @@ class Cells:
                 database.delete(table, CHANGED // 2)
             database.write(table, rows(FIRST + 1, MORE, since=now))
 
-        return self._twice(cell, change, lambda: database.sum(table), 0)
+        result = self._twice(cell, change, lambda: database.sum(table), 0)
+        database.drop(table)
+        return result
 
     def files(self, cell: Cell, place: Place) -> Result:
         """Files of a bucket; each run finds a new one."""
@@ -138,6 +161,7 @@ class Cells:
             "load_type": cell.strategy,
             "dest_table_name": cell.name,
             "on_bad_row": "reject",
+            "engine": cell.engine,
             **({"primary_key_column": "id"} if cell.strategy == "upsert" else {}),
             **fields,
         }
@@ -147,12 +171,18 @@ class Cells:
         self, cell: Cell, change: Callable[[], object], expected: Callable[[], Sum], rejects: int
     ) -> Result:
         try:
-            first = self._run(cell.name)
+            first = self._run(cell)
             change()
-            second = self._run(cell.name)
+            second = self._run(cell)
+            if cell.name == self._tampered:
+                self._query(f"UPDATE `{self._dataset}.{cell.name}` SET flag = NOT flag WHERE id = {CHANGED}")
             wanted, found = expected(), self._sum(cell.name)
         except EtlError as error:
             return Result(cell, error=str(error))
+        finally:
+            # The stand-in looks at all its tables for every query.
+            for table in (cell.name, f"{cell.name}__rejects"):
+                self._query(f"DROP TABLE IF EXISTS `{self._dataset}.{table}`")
         return Result(
             cell,
             read=first["rows_read"] + second["rows_read"],
@@ -161,14 +191,22 @@ class Cells:
             expected=wanted,
             found=found,
             rejects_expected=rejects,
+            engine=second["engine"],
         )
 
-    def _run(self, source_id: str) -> dict[str, Any]:
+    def _run(self, cell: Cell) -> dict[str, Any]:
         """One run; its receipt.
 
         Raises:
             EtlError: it did not end well.
         """
+        source_id = cell.name
+        if cell.through:
+            execution = self._stack.run(source_id)
+            receipt = self._deployment.receipts(source_id).read(execution.execution)
+            if execution.state != "SUCCEEDED" or receipt is None:
+                raise PermanentError(f"{source_id}: the workflow {execution.state}: {execution.error}")
+            return receipt
         deployment = self._deployment
         opened = deployment.opener(source_id).open_run(f"matrix-{next(_RUNS)}")
         if not isinstance(opened, Opened):
@@ -189,15 +227,7 @@ class Cells:
         return _receipt(result)
 
     def _sum(self, table: str) -> Sum:
-        return sum_of(
-            self._query(
-                "SELECT CAST(id AS STRING), name, "
-                r"REGEXP_REPLACE(REGEXP_REPLACE(CAST(amount AS STRING), r'(\.[0-9]*[1-9])0+$', r'\1'), "
-                r"r'\.0*$', ''), CAST(UNIX_MICROS(at) AS STRING), "
-                "IF(CAST(flag AS STRING) IN ('true', '1'), 'true', 'false'), CAST(day AS STRING) "
-                f"FROM `{self._dataset}.{table}`"
-            )
-        )
+        return sum_of(self._query(texts_of(f"{self._dataset}.{table}")))
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self._bigquery.query_and_wait(sql)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ class Database(Protocol):
 
     def delete(self, table: str, below: int) -> None:
         """Delete the rows with lower ids."""
+
+    def drop(self, table: str) -> None:
+        """Drop the table."""
 
     def sum(self, table: str) -> Sum:
         """What the server says is in the table."""
@@ -66,6 +70,9 @@ class Postgres:
 
     def delete(self, table: str, below: int) -> None:
         self._run(f"DELETE FROM {table} WHERE id < {below}")
+
+    def drop(self, table: str) -> None:
+        self._run(f"DROP TABLE {table}")
 
     def sum(self, table: str) -> Sum:
         return sum_of(
@@ -126,6 +133,9 @@ class MariaDb:
     def delete(self, table: str, below: int) -> None:
         self._run(f"DELETE FROM {table} WHERE id < {below}")
 
+    def drop(self, table: str) -> None:
+        self._run(f"DROP TABLE {table}")
+
     def sum(self, table: str) -> Sum:
         found = self._run(
             "SELECT CAST(id AS CHAR), name, CAST(amount AS CHAR), "
@@ -152,3 +162,70 @@ class MariaDb:
                 return cursor.fetchall()
         finally:
             connection.close()
+
+
+class BigQuery:
+    """The rows in another dataset of BigQuery."""
+
+    source_type = "bigquery"
+    dataset = DATABASE
+
+    def __init__(self, query: Callable[[str], Any], project: str) -> None:
+        """
+        Args:
+            query: runs a statement and gives its rows.
+            project: where the dataset is.
+        """
+        self._query = query
+        self._project = project
+
+    def create(self, table: str) -> None:
+        self._query(
+            f"CREATE TABLE `{DATABASE}.{table}` "
+            "(id INT64, name STRING, amount NUMERIC, at TIMESTAMP NOT NULL, flag BOOL, day DATE)"
+        )
+
+    def write(self, table: str, rows: Sequence[Row]) -> None:
+        ids = ", ".join(str(row.id) for row in rows)
+        self._query(f"DELETE FROM `{DATABASE}.{table}` WHERE id IN ({ids})")
+        self._query(f"INSERT INTO `{DATABASE}.{table}` VALUES {', '.join(map(_literals, rows))}")
+
+    def delete(self, table: str, below: int) -> None:
+        self._query(f"DELETE FROM `{DATABASE}.{table}` WHERE id < {below}")
+
+    def drop(self, table: str) -> None:
+        self._query(f"DROP TABLE `{DATABASE}.{table}`")
+
+    def sum(self, table: str) -> Sum:
+        return sum_of(tuple(row.values()) for row in self._query(texts_of(f"{DATABASE}.{table}")))
+
+    def connection(self) -> dict[str, Any]:
+        return {
+            "source_type": "bigquery",
+            "project": self._project,
+            "dataset": DATABASE,
+            "use_runner_account": True,
+        }
+
+
+def texts_of(table: str) -> str:
+    """SELECT of a BigQuery table's rows as the texts that sums are made of."""
+    return (
+        "SELECT CAST(id AS STRING), name, "
+        r"REGEXP_REPLACE(REGEXP_REPLACE(CAST(amount AS STRING), r'(\.[0-9]*[1-9])0+$', r'\1'), "
+        r"r'\.0*$', ''), CAST(UNIX_MICROS(at) AS STRING), "
+        "IF(CAST(flag AS STRING) IN ('true', '1'), 'true', 'false'), CAST(day AS STRING) "
+        f"FROM `{table}`"
+    )
+
+
+def _literals(row: Row) -> str:
+    """The row in SQL; JSON's way to write a text is one of GoogleSQL's.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#string_and_bytes_literals
+    """
+    name = "NULL" if row.name is None else json.dumps(row.name, ensure_ascii=False)
+    return (
+        f"({row.id}, {name}, NUMERIC '{row.amount:f}', TIMESTAMP '{row.at.isoformat(sep=' ')}', "
+        f"{row.flag}, DATE '{row.day}')"
+    )
