@@ -2,7 +2,8 @@
 
 locals {
   dataflow_template = var.dataflow == null ? null : coalesce(var.dataflow.template, try("gs://${google_storage_bucket_object.template["spec"].bucket}/${google_storage_bucket_object.template["spec"].name}", null))
-  dataflow_account  = var.dataflow == null ? null : coalesce(var.dataflow.service_account, try(google_service_account.this["dataflow"].email, null))
+  dataflow_named    = try(var.dataflow.service_account, null)
+  dataflow_account  = var.dataflow == null ? null : coalesce(local.dataflow_named, try(google_service_account.this["dataflow"].email, null))
 
   # A ContainerSpec, as tools/template.py writes it.
   dataflow_spec = jsonencode({
@@ -23,9 +24,9 @@ resource "google_storage_bucket_object" "template" {
 
 # Whoever starts a job has it run as the workers' account.
 resource "google_service_account_iam_member" "this" {
-  for_each = { for key, grant in local.grants["account"] : key => grant if contains(keys(google_service_account.this), grant.name) }
+  for_each = local.grants["account"]
 
-  service_account_id = google_service_account.this[each.value.name].name
+  service_account_id = try(google_service_account.this[each.value.name].name, "projects/-/serviceAccounts/${local.dataflow_named}")
   role               = each.value.role
   member             = local.members[each.value.who]
 }

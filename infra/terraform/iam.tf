@@ -15,7 +15,7 @@ locals {
     sweep        = "Function sweep: takes up what was left"
     events       = "Eventarc and Pub/Sub: bring events to file_arrival"
     },
-    var.dataflow == null ? {} : { dataflow = "Dataflow's workers: read the source, write shards" },
+    var.dataflow == null || local.dataflow_named != null ? {} : { dataflow = "Dataflow's workers: read the source, write shards" },
     var.external_events == null ? {} : { external = "Function file_arrival for S3 and Azure: notes what arrives" },
   )
 
@@ -26,6 +26,7 @@ locals {
 
   members = merge(
     { for part in keys(local.parts) : part => google_service_account.this[part].member },
+    local.dataflow_named == null ? {} : { dataflow = "serviceAccount:${local.dataflow_named}" },
     { "storage-agent" = "serviceAccount:service-${data.google_project.this.number}@gs-project-accounts.iam.gserviceaccount.com" },
     { "pubsub-agent" = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com" },
   )

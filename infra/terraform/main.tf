@@ -36,6 +36,7 @@ locals {
       ETL_DATAFLOW_TEMP            = var.dataflow.temp
       ETL_DATAFLOW_SERVICE_ACCOUNT = local.dataflow_account
       ETL_DATAFLOW_SUBNETWORK      = var.dataflow.subnetwork
+      ETL_DATAFLOW_KMS_KEY         = var.kms_key
     } : name => value if value != null },
   )
 }

@@ -8,10 +8,10 @@ locals {
     jsonPayload.event="run_ended"
   EOT
 
-  # What file_arrival and sweep log while they load (src/etl_runner/events).
+  # What the functions that take events log (src/etl_runner/events); external notes, the others load.
   events_logged = <<-EOT
     resource.type="cloud_run_revision"
-    resource.labels.service_name=~"^${var.name}-(file-arrival|sweep)$"
+    resource.labels.service_name=~"^${var.name}-(file-arrival|sweep|external)$"
   EOT
 
   counters = {
@@ -22,6 +22,7 @@ locals {
   metrics = {
     runs_ended       = { description = "Runs that ended", filter = "", value = null }
     runs_rejecting   = { description = "Runs that rejected more than ${var.alerts.reject_share} of their rows", filter = "jsonPayload.reject_share>${var.alerts.reject_share}", value = null }
+    rejects_kept     = { description = "Runs whose rejected rows could not be loaded into their table", filter = "jsonPayload.rejects_kept=true", value = null }
     runs_mismatching = { description = "Runs that loaded another number of rows than expected; the source is paused", filter = "jsonPayload.row_mismatch=true", value = null }
     rows_loaded      = { description = "Rows that runs loaded", filter = "", value = "EXTRACT(jsonPayload.rows_loaded)" }
   }
@@ -44,6 +45,12 @@ locals {
       filters  = ["metric.type=\"logging.googleapis.com/user/${google_logging_metric.this["runs_rejecting"].name}\" AND resource.type=\"cloud_run_revision\""]
       what     = "More than ${var.alerts.reject_share * 100} % of a run's rows could not be converted. The others are loaded. The receipt (`etl-runner runs <source> --json`) names the objects with the rejected rows, their columns and reasons; they are deleted after ${var.staging_days} days."
     }
+    rejects_kept = {
+      title    = "rejected rows are not in their table"
+      severity = "ERROR"
+      filters  = ["metric.type=\"logging.googleapis.com/user/${google_logging_metric.this["rejects_kept"].name}\" AND resource.type=\"cloud_run_revision\""]
+      what     = "A run is committed, but its rejected rows could not be loaded into `<destination>__rejects`. They lie in the staging bucket and are deleted after ${var.staging_days} days. The receipt (`etl-runner show <run>`) has the reason; once it is mended, `etl-runner rejects load <source>`."
+    }
     row_mismatch = {
       title    = "a run loaded another number of rows than expected; its source is paused"
       severity = "CRITICAL"
@@ -58,6 +65,15 @@ locals {
         "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${google_pubsub_subscription.arrivals.name}\"",
       ]
       what = "What has arrived waits for more than half an hour. `etl-runner status` shows which source's slot is held and until when; the log of ${var.name}-file-arrival says why a batch fails. Nothing is lost: arrivals stay noted until they are committed."
+    }
+    events_fail = {
+      title    = "events of objects are not taken"
+      severity = "ERROR"
+      above    = 20
+      filters = [
+        "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=monitoring.regex.full_match(\"${var.name}-(file-arrival|external)\") AND metric.labels.response_code_class=\"5xx\"",
+      ]
+      what = "The functions that take events answered more than 20 calls in five minutes with an error. Their senders repeat deliveries, Eventarc for a day; what is lost then is found by the source's next scheduled run. The log of ${var.name}-file-arrival, and of ${var.name}-external for S3 and Azure, has the reason."
     }
     sweep_fails = {
       title    = "the sweep fails"
@@ -241,5 +257,8 @@ resource "google_monitoring_dashboard" "this" {
     rows     = google_logging_metric.this["rows_loaded"].name
     rejects  = google_logging_metric.this["runs_rejecting"].name
     dead     = google_pubsub_subscription.dead.name
+    arrivals = google_pubsub_subscription.arrivals.name
+    budget   = google_logging_metric.counter["table_budget_low"].name
+    aside    = google_logging_metric.counter["files_set_aside"].name
   })
 }

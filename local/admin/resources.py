@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from etl_runner.doctor.inventory import inventory
-from etl_runner.doctor.permissions import Accounts, grants
+from etl_runner.doctor.inventory import accounts_of, inventory
+from etl_runner.doctor.permissions import grants
 from etl_runner.doctor.things import Binding, Ref, Thing
 from etl_runner.settings import Settings
 
@@ -46,9 +46,10 @@ class Resources:
         *,
         event_buckets: Mapping[str, str] | None = None,
         external: bool = False,
+        key: str | None = None,
     ) -> Resources:
         """A complete deployment; ``urls`` are those of its functions."""
-        accounts = Accounts(settings.project, NUMBER, settings.workflow)
+        accounts = accounts_of(settings, NUMBER)
         things = inventory(
             settings,
             accounts,
@@ -56,6 +57,7 @@ class Resources:
             schedules or {},
             event_buckets=event_buckets,
             external=external,
+            key=key,
         )
         made = cls()
         for bucket, location in (event_buckets or {}).items():
@@ -64,7 +66,7 @@ class Resources:
             made.things[name_of(thing)] = message_of(thing, facts_of(thing, urls))
             if thing.kind == "function":  # which is a Cloud Run service, too, and has its policy there
                 made.things[policy_name(thing)] = {"name": policy_name(thing)}
-            if thing.kind == "secret":
+            if thing.kind in ("secret", "key"):
                 made.versions[thing.resource] = [{"name": f"{thing.resource}/versions/1", "state": "ENABLED"}]
         for grant in grants(things, accounts, dataflow=settings.dataflow_template is not None):
             made.policies[policy_name(grant.thing)].append(grant.binding)
@@ -133,6 +135,11 @@ def message_of(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
             uri=facts["url"],
             ingress_settings=getattr(ServiceConfig.IngressSettings, facts["ingress"]),
             environment_variables=env,
+            secret_environment_variables=[
+                {"key": name.removeprefix("secret "), "secret": value, "version": "latest"}
+                for name, value in facts.items()
+                if name.startswith("secret ")
+            ],
         )
         return _json(
             Function,
@@ -204,6 +211,8 @@ def _plain(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
             token = {"serviceAccountEmail": facts["pushed as"]}
             told["pushConfig"] = {"pushEndpoint": facts["pushed to"], "oidcToken": token}
         return told
+    if thing.kind == "account":
+        return {"name": thing.resource, "email": thing.resource.rsplit("/", 1)[-1]}
     if thing.kind == "project":
         return {
             "name": f"projects/{NUMBER}",

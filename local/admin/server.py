@@ -1,8 +1,8 @@
 """GET of resources and their policies, as the REST APIs of Google's services answer it.
 
 One server stands for Cloud Functions, Cloud Run, Workflows, Scheduler, Eventarc, Secret Manager, Artifact
-Registry, Pub/Sub, Resource Manager, Cloud Storage and BigQuery: their paths do not meet. It knows a resource
-by its full name and answers with the JSON of the API's own message.
+Registry, Pub/Sub, IAM, Resource Manager, Cloud Storage and BigQuery: their paths do not meet. It knows a
+resource by its full name and answers with the JSON of the API's own message.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class AdminServer:
         return 200, {"versions": found, "totalSize": len(found)}
 
 
-# Resource Manager asks for a policy by POST, the others by GET.
+# Resource Manager and IAM ask for a policy by POST, the others by GET.
 _READS = {("GET", ""), ("GET", "getIamPolicy"), ("POST", "getIamPolicy")}
 _STATUS = {403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 

@@ -34,6 +34,7 @@ VARIABLES = {
     "dataflow_temp": "ETL_DATAFLOW_TEMP",
     "dataflow_service_account": "ETL_DATAFLOW_SERVICE_ACCOUNT",
     "dataflow_subnetwork": "ETL_DATAFLOW_SUBNETWORK",
+    "dataflow_kms_key": "ETL_DATAFLOW_KMS_KEY",
     "bigquery_endpoint": "BIGQUERY_EMULATOR_HOST",
     "bigquery_storage_endpoint": "ETL_BIGQUERY_STORAGE_ENDPOINT",
     "control_plane_url": "ETL_CONTROL_PLANE_URL",
@@ -86,6 +87,9 @@ class Settings:
     dataflow_subnetwork: str | None = None
     """``regions/<region>/subnetworks/<name>``, or its URL. Workers in a named subnetwork have private
     addresses only, so it needs Private Google Access."""
+    dataflow_kms_key: str | None = None
+    """``projects/<p>/locations/<l>/keyRings/<r>/cryptoKeys/<k>`` of a job's state and disks; Google's own
+    when absent."""
     bigquery_endpoint: str | None = None
     bigquery_storage_endpoint: str | None = None
     storage_endpoint: str | None = None
@@ -148,6 +152,7 @@ class Settings:
             dataflow_temp=env.get("ETL_DATAFLOW_TEMP") or None,
             dataflow_service_account=env.get("ETL_DATAFLOW_SERVICE_ACCOUNT") or None,
             dataflow_subnetwork=env.get("ETL_DATAFLOW_SUBNETWORK") or None,
+            dataflow_kms_key=env.get("ETL_DATAFLOW_KMS_KEY") or None,
             bigquery_endpoint=env.get("BIGQUERY_EMULATOR_HOST") or None,
             bigquery_storage_endpoint=env.get("ETL_BIGQUERY_STORAGE_ENDPOINT") or None,
             storage_endpoint=env.get("STORAGE_EMULATOR_HOST") or None,

@@ -93,7 +93,7 @@ def test_the_tree_has_no_problem_for_terraform() -> None:
     results = terraform_of(ROOT)
     assert problems(results) == []
     assert [result.name for result in results] == ["terraform fmt", "terraform validate", "terraform test"]
-    assert results[-1].detail == "terraform, Success! 7 passed, 0 failed."
+    assert results[-1].detail == "terraform, Success! 9 passed, 0 failed."
 
 
 @needs_terraform
@@ -239,8 +239,8 @@ POLICIES = {
     ),
     "all secrets at once": (
         GRANTS,
-        'target: secret, why: "connects to the source"}\n\n  # runner',
-        'target: project, narrower: x, why: "x"}\n\n  # runner',
+        'target: secret, why: "connects to the source"}\n  - {who: plan,',
+        'target: project, narrower: x, why: "x"}\n  - {who: plan,',
         'contains(["secret", "key"], g.target)',
         "grants all secrets at once",
     ),
@@ -275,6 +275,72 @@ POLICIES = {
         'for_each = toset(["plan"])',
         "length(google_cloud_run_v2_service_iam_member.external) == 0",
         "there is a public function that nobody asked for",
+    ),
+    "template that nobody may read who plans": (
+        *(GRANTS, "{who: plan, when: dataflow, role", "{who: plan, when: external, role"),
+        *('if m.name == "code"', "who plans cannot read the template"),
+    ),
+    "workers that may more than work": (
+        *(GRANTS, "roles/dataflow.worker", "roles/storage.admin"),
+        *('if g.who == "dataflow"]) && length', "the workers may more in the project"),
+    ),
+    "workflow that acts as more than the workers": (
+        *(GRANTS, "roles/iam.serviceAccountUser", "roles/iam.serviceAccountTokenCreator"),
+        *('== ["roles/iam.serviceAccountUser"]', "or as more than them"),
+    ),
+    "template of another image": (
+        *("infra/terraform/dataflow.tf", "    image    = var.image\n", '    image    = "other:1"\n'),
+        *("content).image == var.image", "the template starts another image than the job"),
+    ),
+    "workers' account that is not the named one": (
+        "infra/terraform/iam.tf",
+        'dataflow = "serviceAccount:${local.dataflow_named}"',
+        'dataflow = "serviceAccount:workers@elsewhere"',
+        'local.members["dataflow"] ==',
+        "the workers' account is not the one that is named",
+    ),
+    "service that may not use the key": (
+        *("infra/terraform/kms.tf", "    eventarc  =", "    eventarcs ="),
+        *("google_kms_crypto_key_iam_member.agent)) == toset", "may not use the key"),
+    ),
+    "Dataflow without the key": (
+        *(
+            "infra/terraform/main.tf",
+            "ETL_DATAFLOW_KMS_KEY         = var.kms_key",
+            "ETL_DATAFLOW_KMS_KEY         = null",
+        ),
+        *('"ETL_DATAFLOW_KMS_KEY"], null) == var.kms_key', "Dataflow does not encrypt with the key"),
+    ),
+    "control plane that nobody is told": (
+        *(
+            "infra/terraform/main.tf",
+            "ETL_CONTROL_PLANE_URL = var.control_plane.url",
+            'ETL_CONTROL_PLANE_URL = ""',
+        ),
+        *('environment_variables["ETL_CONTROL_PLANE_URL"] ==', "a function is not told the control plane"),
+    ),
+    "alert that is gone": (
+        *(
+            "infra/terraform/monitoring.tf",
+            "    rejects_kept = {\n      title",
+            "    rejects_lost = {\n      title",
+        ),
+        *("toset(keys(google_monitoring_alert_policy.this)) ==", "an alert is missing"),
+    ),
+    "metric that raises no alert": (
+        "infra/terraform/monitoring.tf",
+        'user/${google_logging_metric.this["rejects_kept"].name}',
+        'user/${google_logging_metric.this["runs_mismatching"].name}',
+        'google_logging_metric.this["rejects_kept"], google',
+        "a metric of rejects, budget or files set aside raises no alert",
+    ),
+    "log of the public function that nobody counts": (
+        *("infra/terraform/monitoring.tf", "(file-arrival|sweep|external)$", "(file-arrival|sweep)$"),
+        *('strcontains(m.filter, "external")', "what a function logs is counted by no metric"),
+    ),
+    "dead letters that are soon gone": (
+        *("infra/terraform/events.tf", '"2678400s"', '"86400s"'),
+        *('message_retention_duration == "2678400s"', "for no stated time"),
     ),
     "smaller runner": (
         *("infra/terraform/variables.tf", 'optional(string, "8Gi")', 'optional(string, "2Gi")'),

@@ -79,6 +79,7 @@ def test_only_what_carries_no_policy_of_its_own_is_granted_on_the_project() -> N
         "roles/eventarc.eventReceiver",
         "roles/dataflow.developer",
         "roles/dataflow.worker",
+        "roles/dataflow.viewer",
         "roles/pubsub.publisher",
         "custom:read_jobs",
         "custom:watch_operations",

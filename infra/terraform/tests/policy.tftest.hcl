@@ -185,12 +185,28 @@ run "five_variables_are_enough" {
     error_message = "the folder's documents are uploaded under their names"
   }
   assert {
-    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && length(google_monitoring_alert_policy.this) == 8
+    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && toset(keys(google_monitoring_alert_policy.this)) == toset(["run_failed", "rejects", "rejects_kept", "row_mismatch", "arrivals_backlog", "events_fail", "sweep_fails", "table_budget", "file_set_aside", "dead_letters"])
     error_message = "an alert is missing"
   }
   assert {
     condition     = can(jsondecode(google_monitoring_dashboard.this.dashboard_json))
     error_message = "the dashboard is not JSON"
+  }
+  assert {
+    condition     = alltrue([for name in keys(local.functions) : strcontains(join("", concat([for m in google_logging_metric.this : m.filter], [for m in google_logging_metric.counter : m.filter])), name) if contains(["trigger", "finalize", "file-arrival", "sweep"], name)]) && alltrue([for m in google_logging_metric.counter : strcontains(m.filter, "external")])
+    error_message = "what a function logs is counted by no metric"
+  }
+  assert {
+    condition     = alltrue([for m in [google_logging_metric.this["runs_rejecting"], google_logging_metric.this["rejects_kept"], google_logging_metric.counter["table_budget_low"], google_logging_metric.counter["files_set_aside"]] : strcontains(join(" ", flatten([for a in google_monitoring_alert_policy.this : [for c in a.conditions : c.condition_threshold[0].filter]])), "user/${m.name}\"")])
+    error_message = "a metric of rejects, budget or files set aside raises no alert"
+  }
+  assert {
+    condition     = google_logging_metric.this["runs_rejecting"].filter == trimspace("${local.run_ended}jsonPayload.reject_share>0.01")
+    error_message = "rejects above a share of the rows are not counted, or above another share than the variable's"
+  }
+  assert {
+    condition     = alltrue([for b in google_storage_bucket.this : b.soft_delete_policy != null]) && google_pubsub_subscription.dead.message_retention_duration == "2678400s" && alltrue([for s in [google_pubsub_subscription.events, google_pubsub_subscription.arrivals] : s.message_retention_duration == "604800s"])
+    error_message = "a bucket or a subscription keeps what it holds for no stated time"
   }
 }
 
@@ -223,6 +239,14 @@ run "a_private_network_and_a_key_of_ones_own" {
     condition     = length(google_monitoring_alert_policy.this["run_failed"].notification_channels) == 1
     error_message = "nobody is told of a failed run"
   }
+  assert {
+    condition     = toset(keys(google_kms_crypto_key_iam_member.agent)) == toset(["storage", "bigquery", "pubsub", "secrets", "registry", "run", "functions", "workflows", "eventarc"]) && google_eventarc_google_channel_config.this["europe-west1"].crypto_key_name == var.kms_key
+    error_message = "a service that holds data may not use the key, or events travel without it"
+  }
+  assert {
+    condition     = alltrue([for t in google_pubsub_topic.this : t.kms_key_name == var.kms_key]) && alltrue([for f in google_cloudfunctions2_function.this : f.kms_key_name == var.kms_key]) && google_cloud_run_v2_job.this.template[0].template[0].encryption_key == var.kms_key && google_workflows_workflow.this.crypto_key_name == var.kms_key && google_artifact_registry_repository.this.kms_key_name == var.kms_key
+    error_message = "a topic, a function, the job, the workflow or the registry is not encrypted with the key"
+  }
 }
 
 run "the_distributed_engine" {
@@ -243,6 +267,53 @@ run "the_distributed_engine" {
   assert {
     condition     = [for g in google_service_account_iam_member.this : g.role] == ["roles/iam.serviceAccountUser"]
     error_message = "the workflow may not have jobs run as the workers, or as more than them"
+  }
+  assert {
+    condition     = toset([for m in values(local.grants["bucket"]) : m.who if m.name == "code"]) == toset(["build", "workflow", "plan", "file-arrival", "sweep"])
+    error_message = "who plans cannot read the template, so that no plan would ever choose the engine"
+  }
+  assert {
+    condition     = alltrue([for g in values(local.grants["project"]) : startswith(g.role, "roles/dataflow.") if g.who == "dataflow"]) && length([for g in values(local.grants["dataset"]) : g if g.who == "dataflow"]) == 0
+    error_message = "the workers may more in the project than to be workers, or write to BigQuery"
+  }
+  assert {
+    condition     = !contains(keys(local.settings), "ETL_DATAFLOW_KMS_KEY") && contains(keys(google_project_service.this), "dataflow.googleapis.com")
+    error_message = "the engine is given a key that nobody named, or its API is not enabled"
+  }
+}
+
+run "workers_with_an_account_made_elsewhere_and_a_key" {
+  command = plan
+
+  variables {
+    dataflow = { service_account = "workers@other-project.iam.gserviceaccount.com" }
+    kms_key  = "projects/my-project/locations/europe-west1/keyRings/r/cryptoKeys/k"
+  }
+
+  assert {
+    condition     = !contains(keys(google_service_account.this), "dataflow") && local.members["dataflow"] == "serviceAccount:workers@other-project.iam.gserviceaccount.com" && [for g in google_service_account_iam_member.this : g.service_account_id] == ["projects/-/serviceAccounts/workers@other-project.iam.gserviceaccount.com"]
+    error_message = "the workers' account is not the one that is named"
+  }
+  assert {
+    condition     = contains(keys(google_kms_crypto_key_iam_member.agent), "dataflow") && contains(keys(google_kms_crypto_key_iam_member.agent), "compute") && try(local.settings["ETL_DATAFLOW_KMS_KEY"], null) == var.kms_key
+    error_message = "Dataflow does not encrypt with the key, or may not"
+  }
+}
+
+run "a_control_plane" {
+  command = plan
+
+  variables {
+    control_plane = { url = "https://control.example.com", audience = "control" }
+  }
+
+  assert {
+    condition     = alltrue([for f in google_cloudfunctions2_function.this : f.service_config[0].environment_variables["ETL_CONTROL_PLANE_URL"] == "https://control.example.com" && f.service_config[0].environment_variables["ETL_CONTROL_PLANE_AUDIENCE"] == "control"])
+    error_message = "a function is not told the control plane, or the audience of the tokens for it"
+  }
+  assert {
+    condition     = anytrue([for e in google_cloud_run_v2_job.this.template[0].template[0].containers[0].env : e.name == "ETL_CONTROL_PLANE_URL" && e.value == "https://control.example.com"])
+    error_message = "the job is not told the control plane, which has documents that the config bucket has not"
   }
 }
 

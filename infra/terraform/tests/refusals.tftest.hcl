@@ -28,9 +28,14 @@ run "wrong_variables" {
     kms_key         = "my-key"
     sweep_minutes   = 7
     external_events = { azure_tenant = "t" }
+    control_plane   = { url = "http://control.example.com" }
+    dataflow        = { template = "templates/runner.json" }
+    name            = "E"
+    runner          = { timeout_seconds = 5, max_retries = 11 }
+    alerts          = { reject_share = 1 }
   }
 
-  expect_failures = [var.project, var.region, var.dataset, var.image, var.staging_days, var.kms_key, var.sweep_minutes, var.external_events]
+  expect_failures = [var.project, var.region, var.dataset, var.image, var.staging_days, var.kms_key, var.sweep_minutes, var.external_events, var.control_plane, var.dataflow, var.name, var.runner, var.alerts]
 }
 
 run "a_key_elsewhere" {

@@ -12,7 +12,13 @@ _REGIONAL = {
     "job": "run jobs",
     "repository": "artifacts repositories",
 }
-_GLOBAL = {"topic": "pubsub topics", "subscription": "pubsub subscriptions", "secret": "secrets"}
+_GLOBAL = {
+    "topic": "pubsub topics",
+    "subscription": "pubsub subscriptions",
+    "secret": "secrets",
+    "key": "secrets",
+    "account": "iam service-accounts",
+}
 
 
 def deploy(settings: Settings) -> str:
@@ -24,7 +30,8 @@ def deploy(settings: Settings) -> str:
 
 def set_secret(thing: Thing, settings: Settings) -> str:
     """Give a secret its value."""
-    return f"gcloud secrets versions add {thing.name} --data-file=- --project={settings.project}"
+    secret = thing.resource.rsplit("/", 1)[-1]
+    return f"gcloud secrets versions add {secret} --data-file=- --project={settings.project}"
 
 
 def grant(grant: Grant, settings: Settings) -> str:

@@ -10,8 +10,8 @@ import yaml
 
 from etl_runner.config.load import load_source
 from etl_runner.doctor.examine import examine
-from etl_runner.doctor.inventory import inventory
-from etl_runner.doctor.permissions import EXTERNAL, Accounts, grants
+from etl_runner.doctor.inventory import KEY_FACT, account_thing, accounts_of, inventory
+from etl_runner.doctor.permissions import EXTERNAL, grants
 from etl_runner.doctor.things import Cloud, Finding, Thing
 from etl_runner.errors import ConfigError, EtlError
 from etl_runner.settings import Settings
@@ -46,7 +46,7 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     Raises:
         PermanentError, RetryableError: not even the project can be read.
     """
-    accounts = Accounts(settings.project, cloud.project_number(), settings.workflow)
+    accounts = accounts_of(settings, cloud.project_number())
     findings: list[Finding] = []
     documents: Mapping[str, Any] = {}
     schedules: Mapping[str, Any] = {}
@@ -60,14 +60,16 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     located, lost = _event_buckets(cloud, event_buckets(documents), settings)
     findings += lost
     region = f"projects/{settings.project}/locations/{settings.location}"
-    external = Thing("function", EXTERNAL, f"{region}/functions/{accounts.prefix}-{EXTERNAL}")
+    external = cloud.facts(Thing("function", EXTERNAL, f"{region}/functions/{accounts.prefix}-{EXTERNAL}"))
     things = inventory(
         settings,
         accounts,
         documents,
         schedules,
         event_buckets=located,
-        external=cloud.facts(external) is not None,
+        # Either tells that it is wanted, so that the other one is missed.
+        external=external is not None or cloud.facts(account_thing(accounts, EXTERNAL)) is not None,
+        key=(external or {}).get(KEY_FACT),
     )
     wanted = grants(things, accounts, dataflow=settings.dataflow_template is not None)
     findings += examine(cloud, things, wanted, settings)

@@ -20,14 +20,17 @@ def examine(
 ) -> list[Finding]:
     """Everything that is missing, different or not granted, in the order of the things.
 
-    A thing that is not there is one finding: neither its facts nor its grants are missed separately. One that
-    cannot be looked at is a finding too.
+    A thing that is not there is one finding: neither its facts nor its grants are missed separately, nor what
+    an account that is gone was granted. One that cannot be looked at is a finding too.
     """
     known, wanted = list(things), list(grants)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         facts = dict(zip(known, pool.map(lambda each: _look(cloud.facts, each), known), strict=True))
         ruled = list(dict.fromkeys(grant.thing for grant in wanted))
         policies = dict(zip(ruled, pool.map(lambda each: _look(cloud.policy, each), ruled), strict=True))
+    gone = {
+        thing.resource.rsplit("/", 1)[-1] for thing in known if thing.kind == "account" and not facts[thing]
+    }
     findings: list[Finding] = []
     for thing in known:
         seen = facts[thing]
@@ -39,9 +42,15 @@ def examine(
             continue
         findings += _differences(thing, seen, facts, settings)
         findings += _not_granted(
-            [grant for grant in wanted if grant.thing == thing], policies.get(thing), settings
+            [each for each in wanted if each.thing == thing and _address(each) not in gone],
+            policies.get(thing),
+            settings,
         )
     return list(dict.fromkeys(findings))
+
+
+def _address(grant: Grant) -> str:
+    return grant.binding.member.removeprefix("serviceAccount:")
 
 
 def _look(read: Callable[[Thing], T], thing: Thing) -> T | Finding:
@@ -66,7 +75,7 @@ def _differences(
         found = seen.get(fact, "")
         if value is None or found == value:
             continue
-        if thing.kind == "secret":
+        if thing.kind in ("secret", "key"):
             yield Finding(thing.shown, "it has no enabled version.", commands.set_secret(thing, settings))
             continue
         told = f"{fact} is {found or 'not set'}, and has to be {value}."

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from etl_runner.doctor.permissions import EXTERNAL, Accounts
+from etl_runner.doctor.permissions import DATAFLOW, EXTERNAL, Accounts, parts
 from etl_runner.doctor.things import Ref, Thing
 from etl_runner.settings import Settings
 
@@ -19,6 +19,8 @@ STEPS = ("trigger", "plan", "finalize")
 FUNCTIONS = (*STEPS, "file-arrival", "sweep")
 """Functions that every deployment has; nobody outside of the project reaches them."""
 INTERNAL = "ALLOW_INTERNAL_ONLY"
+KEY_FACT = "secret ETL_EVENT_KEYS"
+"""The fact of a function that names the secret with the key that callers share."""
 OBJECT_FINALIZED = "google.cloud.storage.object.v1.finalized"
 _OWN_SECRET = re.compile(r"(?:projects/([^/]+)/secrets/)?([A-Za-z0-9_-]+)(?:/versions/[A-Za-z0-9_-]+)?")
 
@@ -31,6 +33,7 @@ def inventory(
     *,
     event_buckets: Mapping[str, str] | None = None,
     external: bool = False,
+    key: str | None = None,
 ) -> list[Thing]:
     """Every thing, those first that others need.
 
@@ -39,6 +42,7 @@ def inventory(
         schedules: source id to its entry of schedules.yaml.
         event_buckets: bucket of Cloud Storage that a source reads to its location.
         external: whether events of other clouds are taken.
+        key: the secret with the key that their callers share, where there is one.
     """
     project = f"projects/{settings.project}"
     region = f"{project}/locations/{settings.location}"
@@ -47,6 +51,7 @@ def inventory(
     environment = {f"env {name}": value for name, value in _environment(settings).items()}
     things = [
         Thing("project", "", project),
+        *_accounts(settings, accounts, external),
         *(Thing("bucket", name, bucket, _bucket(settings)) for name, bucket in _buckets(settings).items()),
         Thing(
             "dataset",
@@ -60,11 +65,14 @@ def inventory(
             Thing("secret", name, f"{project}/secrets/{name}", {"has a value": "yes"})
             for name in secret_names(documents, settings.project)
         ),
+        *([Thing("key", "", f"{project}/secrets/{key}", {"has a value": "yes"})] if key else []),
     ]
     for name in (*FUNCTIONS, *([EXTERNAL] if external else [])):
         ingress = "ALLOW_ALL" if name == EXTERNAL else INTERNAL
         account = {"account": accounts.address(name)}
         facts: dict[str, str | Ref] = {"state": "ACTIVE", "ingress": ingress, **account, **environment}
+        if name == EXTERNAL and key:
+            facts[KEY_FACT] = key
         things.append(Thing("function", name, f"{region}/functions/{prefix}-{name}", facts))
     job = {"account": accounts.address("runner"), **environment}
     things.append(Thing("job", "", f"{region}/jobs/{settings.job}", job))
@@ -132,6 +140,24 @@ def _buckets(settings: Settings) -> dict[str, str]:
 def _bucket(settings: Settings) -> dict[str, str]:
     location = settings.bigquery_location.upper()
     return {"location": location, "uniform access": "yes", "public access": "enforced"}
+
+
+def accounts_of(settings: Settings, number: str) -> Accounts:
+    """The accounts of a deployment in the project of that number."""
+    worker = settings.dataflow_service_account
+    return Accounts(settings.project, number, settings.workflow, {DATAFLOW: worker} if worker else {})
+
+
+def account_thing(accounts: Accounts, part: str) -> Thing:
+    """A part's service account."""
+    project = "-" if part in accounts.named else accounts.project
+    return Thing("account", part, f"projects/{project}/serviceAccounts/{accounts.address(part)}")
+
+
+def _accounts(settings: Settings, accounts: Accounts, external: bool) -> Iterator[Thing]:
+    optional = ((EXTERNAL, external), (DATAFLOW, settings.dataflow_template is not None))
+    for part in parts(name for name, there in optional if there):
+        yield account_thing(accounts, part)
 
 
 def _messages(settings: Settings, accounts: Accounts, project: str) -> Iterator[Thing]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -19,6 +20,8 @@ EXTERNAL = "external"
 """The function, and the account, that takes events of other clouds, where there is one."""
 DATAFLOW = "dataflow"
 """The workers of the distributed engine, where there is one."""
+PUBLIC = "everybody"
+"""Who may call the function that takes events of other clouds; it verifies every call itself."""
 CONDITIONAL = "build-sources"
 """The target that is granted on the project, bound to names of buckets by a condition."""
 
@@ -36,14 +39,15 @@ class Line:
     """``external``: only where events of other clouds are taken; ``dataflow``: only with that engine."""
 
 
-def lines() -> list[Line]:
+@cache
+def lines() -> tuple[Line, ...]:
     """The table."""
     text = (files("etl_runner.doctor") / "permissions.yaml").read_text(encoding="utf-8")
     found = []
     for grant in yaml.safe_load(text)["grants"]:
         kind, _, name = grant["target"].partition(":")
         found.append(Line(grant["who"], grant["role"], kind, name, grant["why"], grant.get("when")))
-    return found
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Accounts:
     project: str
     number: str
     prefix: str
+    named: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Addresses of parts whose account was made elsewhere."""
 
     def member(self, who: str) -> str:
         """``serviceAccount:<address>`` of a part or of one of Google's agents."""
@@ -62,7 +68,7 @@ class Accounts:
 
     def address(self, part: str) -> str:
         """The address of a part's account."""
-        return f"{self.prefix}-{part}@{self.project}.iam.gserviceaccount.com"
+        return self.named.get(part) or f"{self.prefix}-{part}@{self.project}.iam.gserviceaccount.com"
 
     def role(self, role: str) -> str:
         """A role's name in a policy."""
@@ -70,6 +76,12 @@ class Accounts:
             return role
         own = f"{self.prefix.replace('-', '_')}_{role.removeprefix('custom:')}"
         return f"projects/{self.project}/roles/{own}"
+
+
+def parts(present: Iterable[str]) -> list[str]:
+    """The parts that have an account of their own; ``present`` are the optional ones that are there."""
+    there = {None, *present}
+    return list(dict.fromkeys(line.who for line in lines() if line.when in there and line.who not in AGENTS))
 
 
 def grants(things: Iterable[Thing], accounts: Accounts, *, dataflow: bool = False) -> list[Grant]:
@@ -93,4 +105,10 @@ def grants(things: Iterable[Thing], accounts: Accounts, *, dataflow: bool = Fals
             for thing in known
             if thing.kind == kind and line.name in ("", thing.name)
         ]
+    # Terraform's one grant outside of the table: allUsers may stand nowhere else.
+    found += [
+        Grant(PUBLIC, Binding("roles/run.invoker", "allUsers"), thing, "S3 and Azure call it")
+        for thing in known
+        if (thing.kind, thing.name) == ("function", EXTERNAL)
+    ]
     return found

@@ -15,6 +15,8 @@ Kind = Literal[
     "topic",
     "subscription",
     "secret",
+    "key",
+    "account",
     "repository",
     "schedule",
     "trigger",
@@ -46,7 +48,8 @@ class Thing:
     @property
     def shown(self) -> str:
         """For people: ``function etl-trigger``."""
-        return f"{self.kind} {self.resource.rsplit('/', 1)[-1]}"
+        kind = {"account": "service account", "key": "secret"}.get(self.kind, self.kind)
+        return f"{kind} {self.resource.rsplit('/', 1)[-1]}"
 
 
 @dataclass(frozen=True)

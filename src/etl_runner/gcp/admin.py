@@ -40,6 +40,8 @@ class GoogleCloud:
             "topic": self._topic,
             "subscription": self._subscription,
             "secret": self._secret,
+            "key": self._secret,
+            "account": self._account,
             "repository": self._repository,
             "schedule": self._schedule,
             "trigger": self._trigger,
@@ -84,6 +86,7 @@ class GoogleCloud:
             "account": service.service_account_email,
             "url": service.uri,
             **{f"env {name}": value for name, value in service.environment_variables.items()},
+            **{f"secret {each.key}": each.secret for each in service.secret_environment_variables},
         }
 
     def _workflow(self, thing: Thing) -> Facts:
@@ -133,6 +136,9 @@ class GoogleCloud:
         )
         return {"has a value": "yes" if any(True for _ in enabled) else "no"}
 
+    def _account(self, thing: Thing) -> Facts:
+        return {"address": str(self._iam("GET", thing.resource)["email"])}
+
     def _repository(self, thing: Thing) -> Facts:
         return {"name": self._registry.get_repository(name=thing.resource).name}
 
@@ -178,11 +184,17 @@ class GoogleCloud:
 
             service = thing.resource.replace("/functions/", "/services/")
             return _of_messages(self._client(ServicesClient).get_iam_policy(request={"resource": service}))
+        if thing.kind == "account":
+            query = f"?options.requestedPolicyVersion={_POLICY_VERSION}"
+            return _of_mappings(
+                self._iam("POST", f"{thing.resource}:getIamPolicy{query}").get("bindings", [])
+            )
         clients: dict[str, Any] = {
             "job": lambda: self._run_jobs,
             "topic": lambda: self._publisher,
             "subscription": lambda: self._subscriber,
             "secret": lambda: self._secrets,
+            "key": lambda: self._secrets,
             "repository": lambda: self._registry,
             "project": lambda: self._projects,
         }
@@ -219,6 +231,27 @@ class GoogleCloud:
         scheme, _, host = endpoint.partition("://")
         credentials = self._options["credentials"]
         return client(transport=transport(host=host, url_scheme=scheme, credentials=credentials))
+
+    def _iam(self, method: str, path: str) -> dict[str, Any]:
+        """A call of the IAM API, whose own client speaks gRPC only."""
+        from google.api_core.exceptions import from_http_response
+
+        endpoint = self._settings.admin_endpoint or "https://iam.googleapis.com"
+        response = self._session.request(method, f"{endpoint}/v1/{path}", timeout=60)
+        if not response.ok:
+            raise from_http_response(response)  # type: ignore[no-untyped-call]
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    @cached_property
+    def _session(self) -> Any:
+        from google.auth import default
+        from google.auth.transport.requests import AuthorizedSession
+
+        credentials = self._options.get("credentials")
+        if credentials is None:
+            credentials, _ = default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
 
     @cached_property
     def _options(self) -> dict[str, Any]:

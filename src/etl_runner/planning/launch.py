@@ -72,6 +72,7 @@ def launch_of(header: PlanHeader, plan_uri: str, settings: Settings) -> Launch |
         "machineType": workers.machine_type,
         "serviceAccountEmail": settings.dataflow_service_account,
         "subnetwork": settings.dataflow_subnetwork,
+        "kmsKeyName": settings.dataflow_kms_key,
         "ipConfiguration": "WORKER_IP_PRIVATE" if settings.dataflow_subnetwork else None,
         "tempLocation": f"{temp}/temp",
         "stagingLocation": f"{temp}/staging",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from etl_runner.doctor.diagnose import Report, diagnose
-from etl_runner.doctor.inventory import FUNCTIONS, inventory
-from etl_runner.doctor.permissions import EXTERNAL, Accounts, grants
+from etl_runner.doctor.inventory import FUNCTIONS, accounts_of, inventory
+from etl_runner.doctor.permissions import EXTERNAL, grants
 from etl_runner.doctor.things import Grant, Thing
 from etl_runner.gcp.admin import GoogleCloud
 from etl_runner.settings import Settings
@@ -65,8 +65,9 @@ def settings_for(endpoint: str | None) -> Settings:
 
 
 SETTINGS = settings_for(None)
-ACCOUNTS = Accounts("my-project", NUMBER, "etl")
-THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True)
+ACCOUNTS = accounts_of(SETTINGS, NUMBER)
+KEY = "event-key"
+THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True, key=KEY)
 GRANTS = grants(THINGS, ACCOUNTS, dataflow=True)
 
 
@@ -98,7 +99,7 @@ def deployed(admin: tuple[AdminServer, GoogleCloud]) -> Deployed:
     """Complete: nothing is missing."""
     server, cloud = admin
     server.resources = Resources.of(
-        SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True
+        SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True, key=KEY
     )
     config = MemoryObjectStore()
     config.create("connections/shop.yaml", CONNECTION)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from etl_runner.doctor.permissions import EXTERNAL, lines
+from etl_runner.doctor.inventory import accounts_of, inventory
+from etl_runner.doctor.permissions import grants, lines
 from etl_runner.doctor.things import Grant, Thing
-from local.admin.resources import name_of
-from tests.unit.doctor.conftest import GRANTS, SOURCE, THINGS, Deployed, grant_id, thing_id
+from local.admin.resources import NUMBER, name_of
+from tests.unit.doctor.conftest import GRANTS, SETTINGS, SOURCE, THINGS, Deployed, grant_id, thing_id
 
 
 def test_nothing_is_found_in_a_complete_deployment(deployed: Deployed) -> None:
@@ -19,14 +22,12 @@ def test_nothing_is_found_in_a_complete_deployment(deployed: Deployed) -> None:
 
 
 def test_every_line_of_the_table_is_looked_for() -> None:
-    # Each secret is a grant of its own; here is one. The shared key and who may act as the workers' account
-    # are Terraform's alone.
-    assert len(GRANTS) == len([line for line in lines() if line.kind not in ("key", "account")])
+    # Each secret is a grant of its own; here is one. One grant is not in the table: that anybody may call the
+    # function that verifies every call.
+    assert len(GRANTS) == len(lines()) + 1
 
 
-@pytest.mark.parametrize(
-    "thing", [each for each in THINGS if each.kind != "project" and each.name != EXTERNAL], ids=thing_id
-)
+@pytest.mark.parametrize("thing", [each for each in THINGS if each.kind != "project"], ids=thing_id)
 def test_a_thing_that_is_gone_is_the_one_finding(deployed: Deployed, thing: Thing) -> None:
     del deployed.resources.things[name_of(thing)]
     (finding,) = deployed.diagnose().findings
@@ -82,10 +83,28 @@ def test_a_fact_that_differs_is_the_one_finding(
 
 
 def test_a_secret_without_a_value(deployed: Deployed) -> None:
-    deployed.resources.versions.clear()
+    del deployed.resources.versions["projects/my-project/secrets/shop-password"]
     (finding,) = deployed.diagnose().findings
     assert (finding.thing, finding.problem) == ("secret shop-password", "it has no enabled version.")
     assert finding.command == "gcloud secrets versions add shop-password --data-file=- --project=my-project"
+
+
+def test_a_shared_key_without_a_value(deployed: Deployed) -> None:
+    del deployed.resources.versions["projects/my-project/secrets/event-key"]
+    (finding,) = deployed.diagnose().findings
+    assert (finding.thing, finding.problem) == ("secret event-key", "it has no enabled version.")
+    assert finding.command == "gcloud secrets versions add event-key --data-file=- --project=my-project"
+
+
+def test_workers_that_have_an_account_made_elsewhere_are_looked_for_under_its_name() -> None:
+    own = replace(SETTINGS, dataflow_service_account="workers@other.iam.gserviceaccount.com")
+    accounts = accounts_of(own, NUMBER)
+    things = inventory(own, accounts, {}, {})
+    (worker,) = [thing for thing in things if (thing.kind, thing.name) == ("account", "dataflow")]
+    assert worker.resource == "projects/-/serviceAccounts/workers@other.iam.gserviceaccount.com"
+    found = grants(things, accounts, dataflow=True)
+    members = {grant.binding.member for grant in found if grant.who == "dataflow"}
+    assert members == {"serviceAccount:workers@other.iam.gserviceaccount.com"}
 
 
 def test_what_cannot_be_looked_at_is_said_once(deployed: Deployed) -> None:
@@ -105,7 +124,7 @@ def test_a_document_that_is_wrong_is_a_finding(deployed: Deployed) -> None:
 
 def test_without_events_of_other_clouds_nothing_of_them_is_missed(deployed: Deployed) -> None:
     from local.admin import Resources
-    from tests.unit.doctor.conftest import BUCKETS, DOCUMENTS, SCHEDULED, SETTINGS, URLS
+    from tests.unit.doctor.conftest import BUCKETS, DOCUMENTS, SCHEDULED, URLS
 
     made = Resources.of(SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS)
     deployed.resources.things, deployed.resources.policies = made.things, made.policies

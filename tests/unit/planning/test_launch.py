@@ -68,6 +68,7 @@ def test_the_plan_decides_the_machines_and_the_settings_the_place() -> None:
         "machineType": "n2-standard-4",
         "serviceAccountEmail": "a-etl_dataflow_service_account",
         "subnetwork": "a-etl_dataflow_subnetwork",
+        "kmsKeyName": "a-etl_dataflow_kms_key",
         "ipConfiguration": "WORKER_IP_PRIVATE",
         "tempLocation": "a-etl_dataflow_temp/temp",
         "stagingLocation": "a-etl_dataflow_temp/staging",
@@ -78,11 +79,18 @@ def test_the_plan_decides_the_machines_and_the_settings_the_place() -> None:
 
 
 def test_what_is_not_set_is_left_to_dataflow() -> None:
-    bare = replace(SETTINGS, dataflow_temp=None, dataflow_service_account=None, dataflow_subnetwork=None)
+    bare = replace(
+        SETTINGS,
+        dataflow_temp=None,
+        dataflow_service_account=None,
+        dataflow_subnetwork=None,
+        dataflow_kms_key=None,
+    )
     launch = launch_of(header(), URI, bare)
     assert launch is not None
     assert launch.environment["tempLocation"] == "gs://a-etl_staging_bucket/dataflow/temp"
-    assert not {"serviceAccountEmail", "subnetwork", "ipConfiguration"} & set(launch.environment)
+    left_out = {"serviceAccountEmail", "subnetwork", "ipConfiguration", "kmsKeyName"}
+    assert not left_out & set(launch.environment)
 
 
 def test_a_single_process_is_asked_for_where_the_source_allows_few_readers() -> None:
