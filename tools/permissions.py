@@ -35,8 +35,8 @@ Roles that are not Google's own:
   secrets_elsewhere` and `terraform output service_accounts` name the accounts.
 - With a key of your own (`kms_key`), Google's service agents of storage, BigQuery, Pub/Sub, Secret Manager,
   Artifact Registry, Cloud Run, Cloud Functions, Workflows and Eventarc may encrypt and decrypt with it, with
-  `dataflow` those of Dataflow and Compute Engine too ([kms.tf](../infra/terraform/kms.tf)); no account of ours
-  may.
+  `dataflow` those of Dataflow and Compute Engine too ([kms.tf](../infra/terraform/kms.tf)); no account of
+  ours may.
 - `allUsers` may call `external`, and nothing else ([iam.tf](../infra/terraform/iam.tf)).
 - Google's service agents have the roles that Google gives them when an API is enabled.
 - Whoever applies the module needs, on the project: `roles/run.admin`, `roles/cloudfunctions.admin`,
