@@ -75,7 +75,7 @@ template: setup  ## Write the flex template's spec: IMAGE=<registry>/<name>:<tag
 verify-cloud: setup  ## Prove an installation: PROJECT= DATASET= (or LOCAL=1): one row of the common types, killed, repeated, removed
 	@$(PY) -m tools.verify_cloud $(if $(LOCAL),--local,--project '$(PROJECT)' --dataset '$(DATASET)')
 
-deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1)
+deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1; SNS_TOPICS= AZURE_TENANT= AZURE_AUDIENCE= EVENT_KEY=)
 	@$(PY) -m tools.deploy deploy
 
 destroy: setup  ## Remove a deployment, the same variables (DATA=1: its data too)

@@ -1,7 +1,9 @@
 """``make deploy`` and ``make destroy``: Terraform in two phases, with the runner image built between them.
 
 Variables of the environment (or of make): PROJECT, REGION, DATASET, SOURCES; and optionally IMAGE (take this
-image, build none), TFVARS (a file with further variables), APPROVE=1 (do not ask), DATA=1 (destroy data too).
+image, build none), TFVARS (a file with further variables), APPROVE=1 (do not ask), DATA=1 (destroy data too);
+and for events of other clouds SNS_TOPICS (ARNs, with commas), AZURE_TENANT with AZURE_AUDIENCE, EVENT_KEY
+(the name of a secret), which together are the module's variable ``external_events``.
 
 Nothing is changed before everything that is needed is there; what is missing is listed, with the commands
 that would have been run.
@@ -10,6 +12,7 @@ that would have been run.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -73,6 +76,8 @@ def missing(machine: Machine, what: str) -> list[str]:
     folder = environ.get("SOURCES")
     if folder and not documents(Path(folder)):
         lacks.append(f"SOURCES: {folder} has no sources/*.yaml")
+    if bool(environ.get("AZURE_TENANT")) != bool(environ.get("AZURE_AUDIENCE")):
+        lacks.append("AZURE_TENANT and AZURE_AUDIENCE: one goes with the other")
     if environ.get("TFVARS") and not Path(environ["TFVARS"]).is_file():
         lacks.append(f"TFVARS: there is no file {environ['TFVARS']}")
     tools = {"terraform": "1.11 or newer, https://developer.hashicorp.com/terraform/install"}
@@ -85,6 +90,14 @@ def missing(machine: Machine, what: str) -> list[str]:
             "credentials: `gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS"
         )
     return lacks
+
+
+def external_events(environ: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """The module's variable ``external_events``; empty where no event of another cloud is taken."""
+    topics = [each.strip() for each in environ.get("SNS_TOPICS", "").split(",") if each.strip()]
+    names = {"azure_tenant": "AZURE_TENANT", "azure_audience": "AZURE_AUDIENCE", "key_secret": "EVENT_KEY"}
+    given = {field: environ[name] for field, name in names.items() if environ.get(name)}
+    return {**({"sns_topics": topics} if topics else {}), **given}
 
 
 def documents(folder: Path) -> list[Path]:
@@ -112,6 +125,8 @@ def commands(environ: Mapping[str, str], what: str, tag: Callable[[], str] = ima
     options = [f"-var={name}={value}" for name, value in variables.items()]
     if environ.get("TFVARS"):
         options.append(f"-var-file={Path(environ['TFVARS']).absolute()}")
+    if believed := external_events(environ):
+        options.append(f"-var=external_events={json.dumps(believed)}")
     if environ.get("APPROVE") == "1":
         options.append("-auto-approve")
     start = [*terraform, "init", "-input=false"]
@@ -129,7 +144,9 @@ def commands(environ: Mapping[str, str], what: str, tag: Callable[[], str] = ima
         ["docker", "build", "--platform=linux/amd64", f"--file={dockerfile}", f"--tag={image}", str(ROOT)],
         ["docker", "push", image],
     ]
-    return [check, start, *([] if environ.get("IMAGE") else build), [*terraform, "apply", *options]]
+    # Where S3 and Azure are to send events: what the modules of these clouds ask for.
+    told = [[*terraform, "output", "external_events"]] if external_events(environ) else []
+    return [check, start, *([] if environ.get("IMAGE") else build), [*terraform, "apply", *options], *told]
 
 
 def main(arguments: Sequence[str], machine: Machine | None = None) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tools.deploy import MODULE, ROOT, Command, Machine, commands, image_tag, main, missing
+from tools.deploy import MODULE, ROOT, Command, Machine, commands, external_events, image_tag, main, missing
 
 ENVIRON = {
     "PROJECT": "my-project",
@@ -82,6 +84,49 @@ def test_it_stops_at_the_first_command_that_fails(capsys: pytest.CaptureFixture[
     assert main(["deploy"], fake.machine) == 7
     assert fake.ran[-1][:2] == ["docker", "push"]
     assert "ended with 7" in capsys.readouterr().err
+
+
+BELIEVED = {
+    "SNS_TOPICS": "arn:aws:sns:eu-west-1:111122223333:a, arn:aws:sns:eu-west-1:111122223333:b",
+    "AZURE_TENANT": "11112222-0000-0000-0000-000000000000",
+    "AZURE_AUDIENCE": "api://etl",
+    "EVENT_KEY": "event-key",
+}
+
+
+def test_events_of_other_clouds_are_told_to_the_module_and_their_address_is_shown() -> None:
+    fake = Fake({**ENVIRON, **BELIEVED, "IMAGE": IMAGE})
+    assert main(["deploy"], fake.machine) == 0
+    (given,) = [word for word in fake.ran[-2] if word.startswith("-var=external_events=")]
+    assert json.loads(given.removeprefix("-var=external_events=")) == {
+        "sns_topics": ["arn:aws:sns:eu-west-1:111122223333:a", "arn:aws:sns:eu-west-1:111122223333:b"],
+        "azure_tenant": "11112222-0000-0000-0000-000000000000",
+        "azure_audience": "api://etl",
+        "key_secret": "event-key",
+    }
+    assert fake.ran[-1][-2:] == ["output", "external_events"]
+    assert any(
+        word.startswith("-var=external_events=") for word in commands({**ENVIRON, **BELIEVED}, "destroy")[-1]
+    )
+
+
+def test_without_events_of_other_clouds_the_module_is_told_nothing_of_them() -> None:
+    assert not [
+        word for command in commands(ENVIRON, "deploy") for word in command if "external_events" in word
+    ]
+
+
+def test_a_tenant_without_an_audience_is_named() -> None:
+    (lacks,) = missing(Fake({**ENVIRON, "AZURE_TENANT": "t"}).machine, "deploy")
+    assert lacks.startswith("AZURE_TENANT and AZURE_AUDIENCE")
+
+
+def test_terraform_understands_the_variable_as_it_is_given() -> None:
+    declared = re.search(
+        r'variable "external_events" \{.*?object\(\{(.*?)\}\)', (MODULE / "variables.tf").read_text(), re.S
+    )
+    assert declared is not None
+    assert set(external_events(BELIEVED)) == set(re.findall(r"(\w+) += optional", declared[1]))
 
 
 @pytest.mark.parametrize("what", ["deploy", "destroy"])
