@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: verify-cloud help setup demo matrix test lint type unit bench bench-engines image template soak model infra local-up local-down clean run-function format lock schema deploy destroy generate demo-events bench-events
+.PHONY: verify-cloud help setup demo matrix test lint type unit bench bench-engines image template soak demo-large model infra local-up local-down clean run-function format lock schema deploy destroy generate demo-events bench-events
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo: setup  ## Real flights from PostgreSQL to BigQuery through the workflow, o
 
 matrix: setup  ## Every source, format and strategy on this machine, both ends compared (MATRIX_ARGS="--only s3")
 	@$(PY) -m local.matrix $(MATRIX_ARGS)
+
+demo-large: SETUP_ARGS := --without-tests
+demo-large: setup  ## Six million rows (TPC-H lineitem) through the distributed engine, compared (DEMO_ARGS=--json)
+	@$(PY) -m local.demo_large $(DEMO_ARGS)
 
 demo-events: setup  ## Files into local buckets of three clouds; their events load them, live
 	@$(PY) -m local.demo_events $(DEMO_ARGS)

@@ -58,7 +58,8 @@ _TEXTS = {
     "date": _PLAIN,
     "text": _Texts("{c}", "{c}"),
     "character varying": _Texts("{c}", "{c}"),
-    "character": _Texts("{c}", "{c}"),
+    # Padded with spaces, as the server shows it; its functions for text would take them away.
+    "character": _Texts("textin(bpcharout({c}))", "{c}"),
     "numeric": _Texts("trim_scale({c})::text", _NO_TRAILING_ZEROS),
     "double precision": _Texts("{c}::text", _NO_TRAILING_ZEROS),
     "timestamp with time zone": _Texts(

@@ -24,7 +24,7 @@ ROWS = """
         (2, -5, 0, false, '1969-12-31', 'a|b|\\N', '', 'JFK', -0.500, 0.5, '1969-12-31 23:59:59.999999+00'),
         (3, NULL, NULL, NULL, NULL, '\\N', NULL, NULL, NULL, NULL, NULL),
         (4, 7, 7, true, '9999-12-31', 'Ærø ✈ |2:x', 'x', 'LGA', 100, 1012, '2013-06-01 00:00:00+00'),
-        (5, 7, 7, true, '2000-02-29', '', 'x', 'LGA', 0, 0, '2013-06-01 00:00:00+00')
+        (5, 7, 7, true, '2000-02-29', '', 'x', 'LG', 0, 0, '2013-06-01 00:00:00+00')
 """
 THERE = """
     CREATE TABLE `{dataset}.things` (id INT64, small INT64, whole INT64, flag BOOL, day DATE, name STRING,
@@ -39,7 +39,7 @@ ROWS_THERE = r"""
         (3, NULL, NULL, NULL, NULL, r'\N', NULL, NULL, NULL, NULL, NULL),
         (4, 7, 7, TRUE, DATE '9999-12-31', 'Ærø ✈ |2:x', 'x', 'LGA', NUMERIC '100', 1012.0,
          TIMESTAMP '2013-06-01 00:00:00+00'),
-        (5, 7, 7, TRUE, DATE '2000-02-29', '', 'x', 'LGA', NUMERIC '0', 0.0,
+        (5, 7, 7, TRUE, DATE '2000-02-29', '', 'x', 'LG ', NUMERIC '0', 0.0,
          TIMESTAMP '2013-06-01 00:00:00+00')
 """
 DIFFERENCES = (
@@ -52,6 +52,7 @@ DIFFERENCES = (
     "SET name = NULL WHERE id = 5",
     "SET code = 'xx', fixed = 'GA' WHERE id = 4",
     "SET fixed = 'ewr' WHERE id = 1",
+    "SET fixed = 'LG' WHERE id = 5",
     "SET price = NUMERIC '10' WHERE id = 4",
     "SET price = NUMERIC '1012.301' WHERE id = 1",
     "SET ratio = 10.35702 WHERE id = 1",

@@ -1,0 +1,1 @@
+"""``python -m local.demo_large``: millions of rows through the distributed engine, both ends compared."""
