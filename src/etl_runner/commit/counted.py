@@ -8,7 +8,9 @@ from typing import Any
 
 from etl_runner.commit.jobs import BigQueryJobs, JobStatus
 
-_CHANGES = re.compile(r"\s*(?:INSERT\s+INTO|MERGE(?:\s+INTO)?|TRUNCATE\s+TABLE)\s+`([^`]+)`", re.IGNORECASE)
+_CHANGES = re.compile(
+    r"\s*(?:INSERT\s+INTO|MERGE(?:\s+INTO)?|DELETE\s+FROM|TRUNCATE\s+TABLE)\s+`([^`]+)`", re.IGNORECASE
+)
 _STAGING = "etl_staging_"
 
 

@@ -7,6 +7,7 @@ predicate".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from etl_runner.commit.staging import quote
@@ -15,6 +16,10 @@ from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlanHeader
 
 _NUMBERS = ("INT64", "NUMERIC", "BIGNUMERIC")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.([0-9]+))?")
+_NUMERIC_DIGITS = 9
+"""After NUMERIC's point.
+https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types"""
 
 
 def replace_statement(header: PlanHeader, source: str, columns: Sequence[BqField]) -> str:
@@ -58,8 +63,13 @@ def constant(text: str, field: BqField) -> str:
     """
     plain = text.removesuffix("+00")
     if field.mode != "REPEATED":
-        if field.type in _NUMBERS and plain.lstrip("-").isdigit():
-            return plain if field.type == "INT64" else f"{field.type} '{plain}'"
+        number = _NUMBER.fullmatch(plain)
+        if field.type in _NUMBERS and number:
+            if field.type == "INT64" and not number[1]:
+                return plain
+            # A literal of a type with too few digits would be rounded; BigQuery compares the three types.
+            few = len(number[1] or "") <= _NUMERIC_DIGITS and field.type != "BIGNUMERIC"
+            return f"{'NUMERIC' if few else 'BIGNUMERIC'} '{plain}'"
         if field.type == "TIMESTAMP" and " " in plain:
             return f"TIMESTAMP '{plain}+00:00'"
         # Staged wall clocks are instants in UTC (commit/staging.py).

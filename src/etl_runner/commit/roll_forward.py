@@ -107,8 +107,11 @@ class RollForward:
     ) -> Done | Pending | None:
         # A job done without error is the commit, whatever it counted.
         receipt = {**self._receipt(record, slot), "rows_loaded": status.rows}
+        if receipt.get("disposition") == "replace_range":
+            # The statement's own number has the rows that it deleted, too.
+            receipt["rows_loaded"] = record.rows
         if receipt.get("engine") == "bigquery":
-            receipt["rows_read"] = status.rows  # nobody else has read them
+            receipt["rows_read"] = receipt["rows_loaded"]  # nobody else has read them
         paused = None
         if step.rows is not None and status.rows != step.rows:
             paused = (

@@ -21,7 +21,10 @@ from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.sums import BigQueryDialect, Dialect, Kind
 
 Verdict = Literal["equal", "missing", "extra", "different"]
-_TEXTS = ("text", "character varying", "varchar", "uuid", "citext", "tinytext", "mediumtext", "longtext")
+_TEXTS = (
+    *("text", "character varying", "varchar", "uuid", "citext", "tinytext", "mediumtext", "longtext"),
+    "string",
+)
 _KINDS: dict[str, Kind] = {
     "INT64": "integer",
     "NUMERIC": "decimal",
@@ -169,21 +172,21 @@ def _bounds(
     theirs_kind: Any = _KINDS.get(field.type, kind)
     least = BigQueryDialect().text(f"MIN({quote(field.name)})", theirs_kind)
     theirs = ask_destination(f"SELECT {least} FROM {table}")[0][0]
-    found = [int(str(value)) for value in (ours, theirs) if value is not None]
+    found = [Decimal(str(value)) for value in (ours, theirs) if value is not None]
     if not found:
         return []
     first = _from_number(cursor, min(found))
     return bounds_between(cursor, first, last, unit) if first <= last else []
 
 
-def _from_number(cursor: Cursor, number: int) -> Any:
+def _from_number(cursor: Cursor, number: Decimal) -> Any:
     """The cursor's value behind microseconds or days since 1970, or the key itself."""
     if cursor.kind == "key":
-        return Decimal(number)
+        return number
     if cursor.kind == "date":
-        return date(1970, 1, 1) + timedelta(days=number)
+        return date(1970, 1, 1) + timedelta(days=int(number))
     zone = UTC if cursor.kind == "timestamptz" else None
-    return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=number)
+    return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=int(number))
 
 
 def _columns(source: Comparable, header: PlanHeader) -> tuple[tuple[Compared, ...], tuple[str, ...]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal
 
 from etl_runner.sources.cursors import Cursor
 
 Unit = Literal["hour", "day", "month", "year"]
 MOST_RANGES = 400
+_DIGITS = 200
+"""More than any key that BigQuery holds, and its smallest step, have together."""
 _LENGTHS: tuple[tuple[Unit, timedelta], ...] = (
     ("hour", timedelta(hours=1)),
     ("day", timedelta(days=1)),
@@ -37,13 +39,16 @@ def bounds_between(cursor: Cursor, first: Any, last: Any, unit: Unit | None = No
 
 
 def _numbers(first: Decimal, end: Decimal) -> Iterator[Decimal]:
-    width = Decimal(1)
-    while (end - first) / width > MOST_RANGES:
-        width *= 10
-    value = (first // width) * width
-    while value < end:
-        yield value
-        value += width
+    with localcontext(prec=_DIGITS):
+        width = Decimal(1)
+        while (end - first) / width > MOST_RANGES:
+            width *= 10
+        value = (first // width) * width
+        found = []
+        while value < end:
+            found.append(value)
+            value += width
+    return iter(found)
 
 
 def _times(first: date | datetime, end: date | datetime, unit: Unit) -> Iterator[Any]:

@@ -27,6 +27,8 @@ CursorValue: TypeAlias = "datetime | date | Decimal"
 
 TIME_TYPES: dict[str, CursorKind] = {"timestamptz": "timestamptz", "timestamp": "timestamp", "date": "date"}
 KEY_TYPES = ("int2", "int4", "int8", "numeric", "oid")
+LOADED_DIGITS = 38
+"""BigQuery holds no decimal with more digits after its point: BIGNUMERIC's."""
 _EXACT = Context(prec=150_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 """No numeric has more digits: 131,072 before the point and 16,383 after it, as the server documents it."""
 _MICROSECOND = timedelta(microseconds=1)
@@ -42,12 +44,14 @@ class Cursor:
     kind: CursorKind
     type_sql: str
     """The type that bounds are written as: ``timestamptz``, ``int8``."""
+    digits: int = 0
+    """Of a key, how many digits stand after the point."""
 
     @property
     def step(self) -> Any:
         """The smallest difference between two values."""
         if self.kind == "key":
-            return Decimal(1)
+            return Decimal(1).scaleb(-self.digits)
         return _DAY if self.kind == "date" else _MICROSECOND
 
     def text(self, value: CursorValue) -> str:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from decimal import InvalidOperation
 from typing import Any
 
-from etl_runner.errors import ConfigError, PermanentError, Problem
+from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.plan import Window
+from etl_runner.sources.base import Between
 from etl_runner.sources.cursors import Cursor
 
-_FRACTIONS = ("numeric", "decimal")
+
+def parsed(cursor: Cursor, declared: str, between: Between, name: str) -> tuple[Any, Any]:
+    """The two ends of a window as a person wrote them, read by the cursor itself.
+
+    Raises:
+        ConfigError: one is no value of the cursor's type, which the source calls ``declared``.
+    """
+    values = []
+    for path, text in (("--from", between.start), ("--to", between.end)):
+        try:
+            values.append(cursor.parse(text.strip()))
+        except (ValueError, InvalidOperation):
+            problem = Problem(path, f"is no value of the cursor's type {declared}", found=repr(text))
+            raise ConfigError(name, (problem,)) from None
+    return values[0], values[1]
 
 
 def clipped(
@@ -24,21 +40,18 @@ def clipped(
         name: what errors name.
 
     Raises:
-        ConfigError: the window is empty, or its cursor has no smallest step.
-        PermanentError: nothing of it has been settled.
+        ConfigError: the window is empty, or nothing of it has been settled.
     """
-    if cursor.type_sql in _FRACTIONS:
-        raise ConfigError(name, (Problem("--from", "a cursor of decimals has no smallest step to end at"),))
     if end <= start:
         raise ConfigError(name, (Problem("--to", "does not lie after --from", found=cursor.text(end)),))
     if settled is None:
-        raise PermanentError(f"{name}: no run has been committed yet, so there is nothing to load again")
+        problem = Problem("watermark", "no run has been committed yet, so there is nothing to load again")
+        raise ConfigError(name, (problem,))
     low, high = cursor.minus(start, cursor.step), cursor.minus(end, cursor.step)
     if settled <= low:
-        raise PermanentError(
-            f"{name}: the window begins behind {cursor.text(settled)}, up to where the source is settled: "
-            "the next regular run loads what lies behind it"
-        )
+        behind = f"lies behind {cursor.text(settled)}, up to where the source is settled"
+        problem = Problem("--from", f"{behind}: the next regular run loads what lies there")
+        raise ConfigError(name, (problem,))
     if high <= settled:
         return low, high, ()
     note = f"the window ends at {cursor.text(settled)}: the regular runs load what lies behind it"

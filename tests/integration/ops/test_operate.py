@@ -107,18 +107,44 @@ def test_a_backfill_ends_where_regular_runs_will_look_again(orders: Lab) -> None
     assert _loaded(orders) == _source(orders)
 
 
-def test_wrong_windows_and_sources_are_refused(orders: Lab) -> None:
-    code, answer = etl_runner(
-        orders, "backfill", orders.source_id, "--from", "2026-01-09", "--to", "2026-01-09"
-    )
-    assert code == 1, answer
-    assert "does not lie after --from" in answer["error"]
+def test_wrong_windows_and_sources_are_refused_before_anything_is_started(orders: Lab) -> None:
     orders.put("catalog-" + orders.source_id, source_table_name="orders", load_type="catalog")
-    code, answer = etl_runner(
-        orders, "backfill", "catalog-" + orders.source_id, "--from", "2026-01-01", "--to", "2026-01-02"
-    )
-    assert code == 3
-    assert "loaded as a whole" in answer["error"]["message"]
+    wrong = [
+        (orders.source_id, "2026-01-09", "2026-01-09", "--to does not lie after --from"),
+        (orders.source_id, "2026-01-09", "soon", "--to: is no value of the cursor's type timestamptz"),
+        (orders.source_id, "2998-01-01", "2999-01-01", "the next regular run loads what lies there"),
+        ("catalog-" + orders.source_id, "2026-01-01", "2026-01-02", "loaded as a whole"),
+    ]
+    epoch = orders.state().epoch
+    for source_id, start, end, sentence in wrong:
+        code, answer = etl_runner(orders, "backfill", source_id, "--from", start, "--to", end)
+        assert code == 3, answer
+        assert sentence in answer["error"]["message"].replace("--to: does", "--to does")
+    assert orders.state().epoch == epoch
+
+
+def test_a_cursor_of_decimals_is_compared_and_backfilled(lab: Lab) -> None:
+    lab.database.execute("CREATE TABLE orders (id int, seq numeric(12,3) PRIMARY KEY, note text)")
+    lab.database.execute("INSERT INTO orders SELECT n, n / 4.0, 'n' || n FROM generate_series(1, 12) n")
+    lab.put(source_table_name="orders", incrementing_column="seq", late_window="0")
+    lab.run_ok()
+    path = f"`{lab.path}`"
+    lab.bigquery.query_and_wait(f"DELETE FROM {path} WHERE id = 5")
+    lab.bigquery.query_and_wait(f"UPDATE {path} SET note = 'x' WHERE id = 12")
+    code, answer = etl_runner(lab, "reconcile", lab.source_id)
+    assert (code, answer["differing"]) == (1, 2), answer
+    code, answer = etl_runner(lab, "reconcile", lab.source_id, "--repair")
+    assert (code, answer["differing"]) == (0, 0), answer
+    assert _loaded(lab) == _source(lab)
+    # From 1.25 on and before 1.75: 5 and 6, and neither the row before nor the one at the end.
+    lab.bigquery.query_and_wait(f"UPDATE {path} SET note = 'y' WHERE id BETWEEN 4 AND 7")
+    code, answer = etl_runner(lab, "backfill", lab.source_id, "--from", "1.25", "--to", "1.75")
+    assert (code, answer["receipt"]["rows_loaded"]) == (0, 2), answer
+    wanted = _source(lab)
+    for number in (4, 7):
+        wanted[(number, f"n{number}")] -= 1
+        wanted[(number, "y")] += 1
+    assert _loaded(lab) == +wanted
 
 
 def test_a_backfill_killed_between_its_two_jobs_is_rolled_forward_by_the_next_run(orders: Lab) -> None:

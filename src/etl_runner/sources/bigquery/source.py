@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from etl_runner.config.connections import BigQueryConnection
 from etl_runner.config.database import DatabaseSource
@@ -20,8 +21,10 @@ from etl_runner.sources.bigquery.direct import direct_query, obstacle
 from etl_runner.sources.bigquery.quoting import identifier
 from etl_runner.sources.bigquery.reading import BigQuerySession, read_of_query, read_of_table
 from etl_runner.sources.bigquery.relation import Column, Relation, look
-from etl_runner.sources.bigquery.window import Incremental, cursor_of, fix_window
+from etl_runner.sources.bigquery.window import Incremental, cursor_of, fix_window, given_window
+from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.named import check_named, column_of, incompatible, wanted_columns
+from etl_runner.sources.sums import BigQueryDialect, Dialect
 from etl_runner.sources.units import Cut, in_order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,6 +136,26 @@ class BigQuerySource:
         self._warehouse.rows("SELECT 1", self._connection.location)
         return f"BigQuery runs queries in project {self._warehouse.billing_project} for this identity"
 
+    @property
+    def dialect(self) -> Dialect:
+        """How sums for a comparison are written."""
+        return BigQueryDialect()
+
+    def cursor(self) -> Cursor | None:
+        """The document's cursor."""
+        if not self._document.cursor_column:
+            return None
+        return cursor_of(self._relation, self._document, self._source_id)[0]
+
+    def column(self, name: str) -> str:
+        """A column of the table that :meth:`ask` names, as SQL text."""
+        return identifier(name)
+
+    def ask(self, sql: Callable[[str], str]) -> list[list[Any]]:
+        """The rows of a query that is made from the table's own SQL."""
+        relation = self._relation
+        return [list(row) for row in self._warehouse.rows(sql(relation.sql), relation.location)]
+
     @cached_property
     def _warehouse(self) -> Warehouse:
         if self._connection.credentials is None and not self._connection.use_runner_account:
@@ -159,9 +182,10 @@ class BigQuerySource:
         document = self._document
         if document.load_type == "catalog" or document.cursor_column is None:
             return None
-        return fix_window(
-            self._warehouse, self._relation, document, request.watermark, as_of, self._source_id
-        )
+        where = (self._warehouse, self._relation, document, request.watermark, as_of)
+        if request.between is not None:
+            return given_window(*where, request.between, self._source_id)
+        return fix_window(*where, self._source_id)
 
     def _size(
         self,

@@ -14,13 +14,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from etl_runner.config.database import DatabaseSource
+from etl_runner.convert.fields import BqField
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Window
+from etl_runner.sources.base import Between
 from etl_runner.sources.bigquery.access import Warehouse
 from etl_runner.sources.bigquery.quoting import identifier
 from etl_runner.sources.bigquery.relation import Column, Relation
-from etl_runner.sources.cursors import Cursor, CursorKind, CursorValue
+from etl_runner.sources.cursors import LOADED_DIGITS, Cursor, CursorKind, CursorValue
 from etl_runner.sources.start import check_same_cursor, starting_point
+from etl_runner.sources.window import clipped, given, parsed
 
 TIME_TYPES: dict[str, CursorKind] = {"TIMESTAMP": "timestamptz", "DATETIME": "timestamp", "DATE": "date"}
 KEY_TYPES: dict[str, CursorKind] = {"INT64": "key", "NUMERIC": "key", "BIGNUMERIC": "key"}
@@ -85,7 +88,19 @@ def cursor_of(relation: Relation, document: DatabaseSource, name: str) -> tuple[
             allowed=f"a column of type {words}" + (f": {', '.join(others[:20])}" if others else ""),
         )
         raise ConfigError(name, (problem,))
-    return BqCursor(identifier(column.name), kind, column.field.type), column
+    return BqCursor(identifier(column.name), kind, column.field.type, _digits(column.field)), column
+
+
+def _digits(field: BqField) -> int:
+    """Digits after a key's point.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+    """
+    if field.type == "INT64" or field.type not in KEY_TYPES:
+        return 0
+    if field.precision is not None:
+        return field.scale or 0
+    return LOADED_DIGITS if field.type == "BIGNUMERIC" else 9
 
 
 def fix_window(
@@ -143,6 +158,27 @@ def fix_window(
         rows=0 if high is None or high == low else ask.count(condition(cursor, low, high)),
         notes=tuple(_notes(relation, cursor, column, str(late), nulls, future)),
     )
+
+
+def given_window(
+    warehouse: Warehouse,
+    relation: Relation,
+    document: DatabaseSource,
+    watermark: Mapping[str, Any] | None,
+    t0: datetime,
+    between: Between,
+    name: str,
+) -> Incremental:
+    """The window that a person gave, as far as the regular runs have come. Arguments and errors are those of
+    :func:`fix_window`."""
+    cursor, column = cursor_of(relation, document, name)
+    before = dict(watermark or {})
+    check_same_cursor(before, column.name, cursor, name)
+    start, end = parsed(cursor, column.declared, between, name)
+    settled = None if before.get("value") is None else cursor.parse(str(before["value"]))
+    low, high, notes = clipped(cursor, start, end, settled, name)
+    rows = _Questions(warehouse, relation, cursor, t0).count(condition(cursor, low, high))
+    return Incremental(cursor, column, low, high, given(column.name, cursor, low, high), None, rows, notes)
 
 
 def end_of_window(cursor: Cursor, t0: datetime, late: timedelta) -> CursorValue:

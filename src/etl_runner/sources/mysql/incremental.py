@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from etl_runner.config.database import DatabaseSource
@@ -24,7 +24,7 @@ from etl_runner.sources.mysql.instant import MARGIN, Instant, observe
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
 from etl_runner.sources.start import check_same_cursor, starting_point
-from etl_runner.sources.window import clipped, given
+from etl_runner.sources.window import clipped, given, parsed
 
 COUNT_LIMIT = 100_000
 """Rows that are counted exactly through an index; beyond it the note says "more than"."""
@@ -77,7 +77,8 @@ def cursor_of(relation: Relation, document: DatabaseSource, name: str) -> tuple[
             allowed=f"a column of type {words}" + (f": {', '.join(others[:20])}" if others else ""),
         )
         raise ConfigError(name, (problem,))
-    return MyCursor(f"t.{identifier(column.name)}", kind, column.type.name), column
+    digits = column.type.scale if column.type.name == "decimal" else 0
+    return MyCursor(f"t.{identifier(column.name)}", kind, column.type.name, digits), column
 
 
 def fix_window(
@@ -160,15 +161,9 @@ def given_window(
     cursor, column = cursor_of(relation, document, name)
     before = dict(watermark or {})
     check_same_cursor(before, column.name, cursor, name)
-    values = []
-    for path, text in (("--from", between.start), ("--to", between.end)):
-        try:
-            values.append(cursor.parse(text.strip()))
-        except (ValueError, InvalidOperation):
-            problem = Problem(path, f"is no value of the cursor's type {column.declared}", found=repr(text))
-            raise ConfigError(name, (problem,)) from None
+    start, end = parsed(cursor, column.declared, between, name)
     settled = None if before.get("value") is None else cursor.parse(str(before["value"]))
-    low, high, notes = clipped(cursor, values[0], values[1], settled, name)
+    low, high, notes = clipped(cursor, start, end, settled, name)
     return Incremental(cursor, column, low, high, given(column.name, cursor, low, high), None, notes)
 
 

@@ -16,6 +16,7 @@ from etl_runner.sources.base import Between
 from etl_runner.sources.cursors import (
     CLOCK,
     KEY_TYPES,
+    LOADED_DIGITS,
     TIME_TYPES,
     Cursor,
     CursorKind,
@@ -99,7 +100,15 @@ def cursor_of(relation: Relation, document: DatabaseSource, name: str) -> tuple[
                 ),
             ),
         )
-    return Cursor(f"t.{identifier(column.name)}", kind, column.type.name), column
+    return Cursor(f"t.{identifier(column.name)}", kind, column.type.name, _digits(column)), column
+
+
+def _digits(column: PgColumn) -> int:
+    """Digits after a key's point that matter: those declared, but none that BigQuery cannot hold."""
+    if column.type.name != "numeric":
+        return 0
+    declared = column.type.precision_and_scale
+    return LOADED_DIGITS if declared is None else min(max(declared[1], 0), LOADED_DIGITS)
 
 
 def fix_window(
