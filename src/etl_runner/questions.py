@@ -10,8 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from etl_runner import operations
-from etl_runner.config.resolved import secrets_of
-from etl_runner.config.secrets import SecretRef
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.http import text_field
@@ -40,6 +38,8 @@ def test_connection(deployment: Deployment, body: dict[str, Any]) -> dict[str, A
         ConfigError: the document is missing or wrong.
     """
     from etl_runner.config.load import load_connection, parse_connection
+    from etl_runner.config.resolved import secrets_of
+    from etl_runner.config.secrets import SecretRef
     from etl_runner.connections.check import Surroundings, verdict
 
     table = text_field(body, "table") if body.get("table") is not None else None

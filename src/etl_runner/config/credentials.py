@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
-from etl_runner.config.secrets import HIDDEN, REFERENCE_ALLOWED, Secret, SecretRef, SecretValue
+from etl_runner.config.secret_value import HIDDEN
+from etl_runner.config.secrets import REFERENCE_ALLOWED, Secret, SecretRef, SecretValue
 from etl_runner.config.values import refusal
 
 INTERNAL = {"internal": True}

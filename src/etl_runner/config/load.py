@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from etl_runner.state.objects import ObjectStore
 
 __all__ = [
-    "ENDINGS",
     "ParsedConnection",
     "ParsedSource",
     "document_ids",
@@ -36,8 +35,6 @@ __all__ = [
     "parse_connection",
     "parse_source",
 ]
-
-ENDINGS = (".yaml", ".yml", ".json")
 
 
 def load_source(objects: ObjectStore, source_id: str) -> ResolvedSource:
@@ -74,7 +71,7 @@ def load_source(objects: ObjectStore, source_id: str) -> ResolvedSource:
 
 def has_source(objects: ObjectStore, source_id: str) -> bool:
     """Whether the config bucket has a document of this id."""
-    return any(objects.read(f"sources/{source_id}{ending}") is not None for ending in ENDINGS)
+    return any(objects.read(f"sources/{source_id}{ending}") is not None for ending in names.DOCUMENT_ENDINGS)
 
 
 def load_inline(objects: ObjectStore, value: Any, source_id: str) -> ResolvedSource:
@@ -121,7 +118,13 @@ def load_connection(objects: ObjectStore, connection_id: str) -> ParsedConnectio
 def document_ids(objects: ObjectStore, folder: str) -> list[str]:
     """The ids of all documents of ``connections`` or ``sources``, in order."""
     found = (info.name for info in objects.list(f"{folder}/"))
-    return sorted({_id_of(name) for name in found if name.endswith(ENDINGS) and names.is_id(_id_of(name))})
+    return sorted(
+        {
+            _id_of(name)
+            for name in found
+            if name.endswith(names.DOCUMENT_ENDINGS) and names.is_id(_id_of(name))
+        }
+    )
 
 
 def _in_document(document: str, problem: Problem) -> Problem:
@@ -130,7 +133,7 @@ def _in_document(document: str, problem: Problem) -> Problem:
 
 def _find(objects: ObjectStore, folder: str, document_id: str) -> tuple[str, bytes]:
     """Name and bytes of the one document of this id."""
-    candidates = [f"{folder}/{document_id}{ending}" for ending in ENDINGS]
+    candidates = [f"{folder}/{document_id}{ending}" for ending in names.DOCUMENT_ENDINGS]
     found = [(name, stored.data) for name in candidates if (stored := objects.read(name)) is not None]
     if len(found) == 1:
         return found[0]
@@ -144,7 +147,7 @@ def _find(objects: ObjectStore, folder: str, document_id: str) -> tuple[str, byt
             Problem(
                 "",
                 f"no such document in the config bucket: {objects.uri(candidates[0])}",
-                allowed=f"the endings {', '.join(ENDINGS)}",
+                allowed=f"the endings {', '.join(names.DOCUMENT_ENDINGS)}",
                 suggestion=suggest(document_id, sorted(known)),
             ),
         ),
@@ -153,6 +156,6 @@ def _find(objects: ObjectStore, folder: str, document_id: str) -> tuple[str, byt
 
 def _id_of(name: str) -> str:
     stem = name.rpartition("/")[2]
-    for ending in ENDINGS:
+    for ending in names.DOCUMENT_ENDINGS:
         stem = stem.removesuffix(ending)
     return stem

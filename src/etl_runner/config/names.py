@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+DOCUMENT_ENDINGS = (".yaml", ".yml", ".json")
+"""Of a document's object, behind its id."""
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 ID_ALLOWED = "1 to 128 letters, digits, - and _"
 DATASET_PATTERN = r"^[A-Za-z0-9_]{1,1024}$"

@@ -7,22 +7,35 @@ a connection is opened.
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
+from etl_runner.config.secret_value import SecretValue
 from etl_runner.errors import PermanentError
 
 if TYPE_CHECKING:
     from etl_runner.state.objects import ObjectStore
 
-HIDDEN = "(hidden)"
+__all__ = [
+    "MAX_SECRET_BYTES",
+    "REFERENCE_ALLOWED",
+    "DocumentResolver",
+    "EnvFileResolver",
+    "Secret",
+    "SecretKind",
+    "SecretRef",
+    "SecretResolver",
+    "SecretRouter",
+    "SecretValue",
+    "value_at",
+]
+
 SecretKind = Literal["secret_manager", "env", "file", "document", "control_plane"]
 MAX_SECRET_BYTES = 65_536
 """A Secret Manager payload's limit (https://cloud.google.com/secret-manager/quotas); files keep to it."""
@@ -95,45 +108,6 @@ class SecretRef(BaseModel):
             f"projects/{match['project'] or project}/secrets/{match['secret']}"
             f"/versions/{match['version'] or 'latest'}"
         )
-
-
-class SecretValue:
-    """A credential's value in memory. No conversion to text, JSON or pickle shows it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value itself; for a resolver, never for a message."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"SecretValue{HIDDEN}"
-
-    def __str__(self) -> str:
-        return HIDDEN
-
-    def __format__(self, spec: str) -> str:
-        return HIDDEN
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SecretValue):
-            return NotImplemented
-        return hmac.compare_digest(_bytes(self), _bytes(other))
-
-    def __hash__(self) -> int:
-        return hash((SecretValue, self._value))
-
-    def __copy__(self) -> SecretValue:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SecretValue:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a secret's value is not pickled: pass its reference")
 
 
 Secret: TypeAlias = SecretRef | SecretValue
@@ -256,7 +230,3 @@ def _read_file(secret: SecretRef, path: Path) -> str:
     if not text:
         raise PermanentError(f"secret {secret}: the file is empty")
     return text
-
-
-def _bytes(secret: SecretValue) -> bytes:
-    return secret.reveal().encode("utf-8", "surrogatepass")

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from etl_runner import jsontypes
-from etl_runner.config.load import ENDINGS, load_source
+from etl_runner.config.names import DOCUMENT_ENDINGS
 from etl_runner.errors import ConfigError, PermanentError, StoreConflict
 from etl_runner.events.index import IndexEntry, SourceIndex, entry_of
 from etl_runner.state.objects import ObjectStore
@@ -86,7 +86,7 @@ class IndexStore:
             info.name: info.generation
             for folder in ("sources/", "connections/")
             for info in self._config.list(folder)
-            if info.name.endswith(ENDINGS)
+            if info.name.endswith(DOCUMENT_ENDINGS)
         }
         if listing == self._listing:
             return
@@ -114,6 +114,9 @@ class IndexStore:
         return known.documents == _documents(names, source_id, listing)
 
     def _load(self, source_id: str, listing: dict[str, int]) -> _Known:
+        # Documents' models take a quarter of a second to import; an index that is up to date needs none.
+        from etl_runner.config.load import load_source
+
         entry = None
         connection: str | None = None
         try:
@@ -124,7 +127,7 @@ class IndexStore:
             # It is reported when it is run; here it only means that no event can concern it.
             log.warning("source %s takes no events: %s", source_id, error)
             return _Known(None, _documents(listing, source_id, listing), wrong=True)
-        names = [f"connections/{connection}{ending}" for ending in ENDINGS] if connection else []
+        names = [f"connections/{connection}{ending}" for ending in DOCUMENT_ENDINGS] if connection else []
         return _Known(entry, _documents(names, source_id, listing))
 
     def _store(self, generation: int | None) -> None:
@@ -152,7 +155,7 @@ class IndexStore:
 
 
 def _documents(names: Iterable[str], source_id: str, listing: dict[str, int]) -> dict[str, int]:
-    own = [f"sources/{source_id}{ending}" for ending in ENDINGS]
+    own = [f"sources/{source_id}{ending}" for ending in DOCUMENT_ENDINGS]
     connections = [name for name in names if name.startswith("connections/")]
     return {name: listing[name] for name in (*own, *connections) if name in listing}
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from etl_runner.config.secrets import SecretValue
+from etl_runner.config.secret_value import SecretValue
 from etl_runner.errors import ConfigError, Problem
 
 GOOGLE_KEYS_URL = "https://www.googleapis.com/oauth2/v3/certs"
