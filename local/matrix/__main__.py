@@ -160,12 +160,14 @@ def _files(stack: Stack, s3: S3Server, azure: AzureServer) -> list[Work]:
     def of(place: Place) -> How:
         return lambda cells, cell: cells.files(cell, place)
 
-    return [
+    found: list[Work] = [
         (Cell(source, ending, strategy), of(place))
         for source, place in places.items()
         for ending in FORMATS
         for strategy in STRATEGIES
     ]
+    direct = [Cell("gcs", "parquet", strategy, "bigquery") for strategy in STRATEGIES]
+    return [*found, *((cell, of(places["gcs"])) for cell in direct)]
 
 
 def _print(console: Console, results: list[Result]) -> None:

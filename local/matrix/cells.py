@@ -138,7 +138,11 @@ class Cells:
             # JSON knows no dates: the destination says what its texts are.
             self._query(f"CREATE TABLE `{self._dataset}.{cell.name}` ({_TYPED})")
         place.put(f"{cell.name}/1.{cell.format}", write(first, bad=True))
-        keys = {"timestamp_column": "at"} if cell.strategy == "upsert" else {}
+        keys: dict[str, Any] = {"timestamp_column": "at"} if cell.strategy == "upsert" else {}
+        if cell.engine == "bigquery":
+            # Loaded as they are; a catalog in one job, the others by way of a staging table.
+            keys |= {"metadata_columns": False, "on_bad_row": "fail"}
+            keys |= {"exact_generation": False} if cell.strategy == "catalog" else {}
         pattern = f"{cell.name}/*.{cell.format}"
         self._put(cell, place.connection, file_pattern=pattern, order_by="name", **keys)
         held = {row.id: row for row in first}

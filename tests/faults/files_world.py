@@ -22,6 +22,7 @@ from etl_runner.execution.task import TaskOptions, run_task
 from etl_runner.planning.planner import Planner
 from etl_runner.planning.write_plan import PlanWriter, plan_name
 from etl_runner.settings import Settings
+from etl_runner.sources.files.direct import changed_file
 from etl_runner.sources.files.source import FilesSource
 from etl_runner.sources.files.store import FileVersion
 from etl_runner.state.ledger import Ledger, LedgerEntry
@@ -50,8 +51,10 @@ SETTINGS = Settings(
 class FilesBigQuery(BigQueryWorld):
     """Keeps whole rows, and answers what the planner asks."""
 
-    def __init__(self, staging: MemoryObjectStore) -> None:
+    def __init__(self, staging: MemoryObjectStore, bucket: MemoryBucket) -> None:
         super().__init__(staging)
+        self.bucket = bucket
+        self.before_original: Callable[[str], None] = lambda name: None
         self.schemas: dict[str, Any] = {}
         self.rejects_loaded: list[bytes] = []
 
@@ -64,6 +67,11 @@ class FilesBigQuery(BigQueryWorld):
         return super()._run(kind, job, destination)
 
     def _shard(self, uri: str) -> list[Any]:
+        if uri.startswith("gs://inbox/"):
+            # An original file, at whatever version it has now.
+            name = uri.removeprefix("gs://inbox/")
+            self.before_original(name)
+            return list(pq.read_table(io.BytesIO(self.bucket.data(name))).to_pylist())
         stored = self.staging.read(uri.removeprefix("gs://staging/"))
         assert stored is not None, f"{uri} is gone while its job runs"
         return list(pq.read_table(io.BytesIO(stored.data)).to_pylist())
@@ -82,7 +90,7 @@ class FilesWorld:
         self.bucket = MemoryBucket()
         self.state = MemoryObjectStore("state")
         self.staging = MemoryObjectStore("staging")
-        self.bigquery = FilesBigQuery(self.staging)
+        self.bigquery = FilesBigQuery(self.staging, self.bucket)
         self.document = {
             "source_type": "gcs",
             "connection_params": {"source_type": "gcs", "bucket": "inbox", "use_runner_account": True},
@@ -140,7 +148,14 @@ class FilesProcess:
         closer = Closer(self.store, receipts, events)
         records = CommitRecords(state, SOURCE)
         self.finalizer = Finalizer(
-            self.store, records, self.staging, bigquery, closer, collect_verified, ledger
+            self.store,
+            records,
+            self.staging,
+            bigquery,
+            closer,
+            collect_verified,
+            ledger,
+            lambda originals: changed_file(self.bucket, originals.files),
         )
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
         planner = Planner(
@@ -172,7 +187,7 @@ class FilesProcess:
         failure = None
         try:
             step = _repeat(lambda: self.plans.write_plan(key, files))
-            if step.engine != "none":
+            if step.engine not in ("none", "bigquery"):
                 _repeat(lambda: self._extract(key))
         except RetryableError:
             raise
@@ -203,6 +218,13 @@ class WiredBucket:
 
     def list(self, prefix: str) -> Iterator[FileVersion]:
         return iter(self._around("bucket.list", lambda: list(self._bucket.list(prefix))))
+
+    def head(self, name: str) -> FileVersion | None:
+        found: FileVersion | None = self._around("bucket.head", lambda: self._bucket.head(name))
+        return found
+
+    def check(self) -> str:
+        return self._bucket.check()
 
     @contextmanager
     def open(self, file: FileVersion, start: int = 0) -> Iterator[Any]:

@@ -110,6 +110,14 @@ class CommitModel:
     def _bigquery(self, world: World) -> Steps:
         faults = world.faults
         for name, job in world.jobs:
+            if job.state == "done" and job.kind == "load" and not self._is_last(job.step) and faults.replaced:
+                # Whoever looks from now on sees another file than the planned one; others have looked before.
+                fewer = faults._replace(replaced=faults.replaced - 1)
+                other = put(world.jobs, name, job._replace(state="mismatch"))
+                yield (
+                    f"source: replaces a file that job n={name[1]} has loaded",
+                    world._replace(jobs=other, faults=fewer),
+                )
             if job.state != "running":
                 continue
             run, n = name

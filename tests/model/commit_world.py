@@ -113,6 +113,7 @@ class Faults(NamedTuple):
     rejects_retryable: int = 0
     rejects_permanent: int = 0
     mismatch: int = 0
+    replaced: int = 0
     lifecycle: int = 0
     except_branch: int = 0
     lost_receipt: int = 0

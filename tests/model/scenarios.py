@@ -73,6 +73,9 @@ LOAD_MISMATCH = Commit(
     steps=2,
     load_mismatch_closes=True,
 )
+FILE_REPLACED = LOAD_MISMATCH._replace(
+    name="a loaded file is replaced before, while or after others look", faults=Faults(replaced=1)
+)
 TWO_STEPS = _two_steps(PLAIN, COPIES, FAILURE)
 
 
@@ -98,6 +101,7 @@ COMMIT = Subject(
         *(PLAIN, LOST, FAILURES, REFUSED, EXCEPT_LOST, LIFECYCLE, MISMATCH, LOST_RECEIPT),
         *_two_steps(PLAIN, LOST, FAILURE, REFUSED, EXCEPT, LIFECYCLE, MISMATCH),
         LOAD_MISMATCH,
+        FILE_REPLACED,
         *(REJECTS, REJECTS_REFUSED, REJECTS_LOST, REJECTS_RETRYABLE, REJECTS_AND_FAILURE),
         _with_rejects(Faults(except_branch=1, rejects_retryable=1), copies=1),
     ),

@@ -240,10 +240,10 @@ def test_without_a_column_to_cut_by_rows_are_spread_by_hash() -> None:
 
 
 def test_the_engine_bigquery_is_refused_with_the_reason() -> None:
-    chosen = choose_direct("auto", None, possible=True)
+    chosen = choose_direct("auto", None, "BigQuery reads it")
     assert chosen is not None
     assert (chosen.engine, chosen.tasks) == ("bigquery", 0)
-    assert choose_direct("auto", "it is in US", possible=False) is None
+    assert choose_direct("auto", "it is in US", None) is None
 
 
 def test_no_identity_is_ever_silent() -> None:

@@ -1,8 +1,14 @@
-"""The commit of a run that extracts nothing: BigQuery reads the source itself.
+"""The commit of a run that extracts nothing: BigQuery reads the source itself, or loads its files.
 
 One query job writes into the destination, or two where a table must not be emptied by mistake. The rows that
 it must write are known where the source could be counted as of the query's own instant; otherwise what
 BigQuery reports is taken as right, and the plan says so. A merge is not counted, since keys may repeat.
+
+A load job's URIs name no generation (https://cloud.google.com/bigquery/docs/loading-data-cloud-storage,
+"BigQuery does not support Cloud Storage object versioning"). So the files' versions are looked at when the
+job is done: no version comes back, so those that are still the planned ones are what the job has read. What
+was staged is published only then; what went straight into the destination cannot be taken back and pauses the
+source.
 """
 
 from __future__ import annotations
@@ -10,12 +16,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from etl_runner.commit.prepare import base_receipt
+from etl_runner.commit.prepare import base_receipt, extracted_receipt
 from etl_runner.commit.staging import quote
-from etl_runner.commit.steps import publish, staging_resource, staging_table, written_columns
+from etl_runner.commit.steps import commit_steps, publish, staging_resource, staging_table, written_columns
 from etl_runner.planning.plan import PlanHeader
 from etl_runner.state.document import State
-from etl_runner.state.records import CommitRecord, Preparation, Step
+from etl_runner.state.records import CommitRecord, Originals, Preparation, Step
 
 
 def direct_record(header: PlanHeader, state: State, now: datetime) -> CommitRecord:
@@ -33,6 +39,37 @@ def direct_record(header: PlanHeader, state: State, now: datetime) -> CommitReco
         ledger_segment=None,
         receipt={**base_receipt(header, state), "watermark_after": watermark},
         drop_tables=drop,
+    )
+
+
+def loads_files(header: PlanHeader) -> bool:
+    """Whether the plan is one of files that BigQuery loads itself."""
+    return header.direct is not None and "files" in header.direct
+
+
+def load_record(header: PlanHeader, state: State, now: datetime, ledger_segment: str | None) -> CommitRecord:
+    """What the commit of a plan of original files will do. ``ledger_segment`` is written already."""
+    direct = header.direct or {}
+    files = direct["files"]
+    uris = [file["uri"] for file in files]
+    steps, drop = commit_steps(header, uris, direct["rows"], now, staged=direct["staged"])
+    receipt = {
+        **extracted_receipt(header, state, (), ledger_segment),
+        "rows_read": direct["rows"],
+        "bytes": sum(file["size"] for file in files),
+    }
+    return CommitRecord(
+        source_id=header.source_id,
+        run_id=header.run_id,
+        epoch=header.epoch,
+        location=header.destination.location,
+        rows=direct["rows"],
+        steps=steps,
+        watermark=None,
+        ledger_segment=ledger_segment,
+        receipt=receipt,
+        drop_tables=drop,
+        originals=Originals(header.config, tuple((file["name"], file["version"]) for file in files)),
     )
 
 

@@ -20,6 +20,8 @@ def ledger_entries(plan: Plan, manifests: Sequence[Manifest]) -> list[LedgerEntr
     Raises:
         CorruptStateError: a manifest accounts for other files than its unit has.
     """
+    if plan.header.direct is not None:
+        return _loaded_directly(plan.header)
     files = {unit.id: {file["uri"]: file for file in unit.spec.get("files", ())} for unit in plan.units}
     run_id = plan.header.run_id
     planned = {(file["uri"], file["version"]): file for unit in files.values() for file in unit.values()}
@@ -36,6 +38,14 @@ def ledger_entries(plan: Plan, manifests: Sequence[Manifest]) -> list[LedgerEntr
             rejects[file.uri, file.version] += file.rejects
     loaded = [_entry(file, run_id, "loaded", rows[key], rejects[key]) for key, file in planned.items()]
     ignored = [_entry(file, run_id, "ignored", 0, 0) for file in plan.header.read.get("ignored", ())]
+    return sorted([*loaded, *ignored], key=lambda entry: entry.key)
+
+
+def _loaded_directly(header: PlanHeader) -> list[LedgerEntry]:
+    """BigQuery loads whole files or none: their rows are what their footers say."""
+    files = (header.direct or {}).get("files", ())
+    loaded = [_entry(file, header.run_id, "loaded", file["rows"], 0) for file in files]
+    ignored = [_entry(file, header.run_id, "ignored", 0, 0) for file in header.read.get("ignored", ())]
     return sorted([*loaded, *ignored], key=lambda entry: entry.key)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
-from etl_runner.commit.direct import direct_record
+from etl_runner.commit.direct import direct_record, load_record, loads_files
 from etl_runner.commit.files import ledger_entries, unplanned_columns
 from etl_runner.commit.jobs import BigQueryJobs
 from etl_runner.commit.prepare import (
@@ -21,7 +21,7 @@ from etl_runner.commit.prepare import (
     extracted_receipt,
     rejected_record,
 )
-from etl_runner.commit.roll_forward import RollForward, claim_commit
+from etl_runner.commit.roll_forward import ChangedFile, RollForward, cannot_look, claim_commit
 from etl_runner.commit.steps import table_resource
 from etl_runner.errors import PermanentError
 from etl_runner.execution.manifest import Manifest
@@ -52,7 +52,9 @@ class Finalizer:
         closer: Closer,
         collect_manifests: CollectManifests,
         ledger: Ledger,
+        changed: ChangedFile = cannot_look,
     ) -> None:
+        """``changed`` looks at files that BigQuery loads itself."""
         self._store = store
         self._records = records
         self._staging = staging
@@ -60,7 +62,8 @@ class Finalizer:
         self._closer = closer
         self._collect_manifests = collect_manifests
         self._ledger = ledger
-        self._roll_forward = RollForward(store, records, jobs, closer)
+        self._changed = changed
+        self._roll_forward = RollForward(store, records, jobs, closer, changed)
 
     def finalize(self, key: RunKey, failure: Failure | None = None) -> Done | Pending:
         """Commit the run's extraction, or close it.
@@ -105,10 +108,7 @@ class Finalizer:
         if plan is None:
             return self._closer.close_failed(key, receipt, "the run has no plan", slot)
         if plan.header.engine == "bigquery":
-            # Nothing was extracted, so there is nothing to look at: BigQuery reads the source itself.
-            self._records.write(direct_record(plan.header, state, self._closer.clock()))
-            claim_commit(self._store, key)
-            return None
+            return self._claim_direct(key, plan, state, slot)
         try:
             manifests = self._collect_manifests(self._staging, plan)
             check_manifests(plan.header, manifests)
@@ -122,6 +122,20 @@ class Finalizer:
             record = record or commit_record(plan, state, manifests, self._staging, now, segment)
         except PermanentError as error:
             return self._closer.close_failed(key, receipt, str(error), slot)
+        self._records.write(record)
+        claim_commit(self._store, key)
+        return None
+
+    def _claim_direct(self, key: RunKey, plan: Plan, state: State, slot: Slot) -> Done | None:
+        """Nothing was extracted, so there are no manifests: BigQuery reads the source itself."""
+        now = self._closer.clock()
+        if loads_files(plan.header):
+            record = load_record(plan.header, state, now, self._write_segment(plan, ()))
+            if record.originals is not None and (changed := self._changed(record.originals)) is not None:
+                reason = f"{changed}; nothing was loaded, the next run takes what is there"
+                return self._closer.close_failed(key, self._failed_receipt(plan, state), reason, slot)
+        else:
+            record = direct_record(plan.header, state, now)
         self._records.write(record)
         claim_commit(self._store, key)
         return None

@@ -15,6 +15,7 @@ and judged when it is done::
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +31,9 @@ from etl_runner.commit.jobs import (
     tombstone_reason,
 )
 from etl_runner.commit.rejects import RejectsLoader, rejects_receipt
-from etl_runner.errors import PermanentError, RetryableError
+from etl_runner.errors import CorruptStateError, PermanentError, RetryableError
 from etl_runner.state.document import Slot, State
-from etl_runner.state.records import CommitRecord, CommitRecords, Step
+from etl_runner.state.records import CommitRecord, CommitRecords, Originals, Step
 from etl_runner.state.store import StateStore
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,31 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 6
 
 
+ChangedFile = Callable[[Originals], str | None]
+"""Says in words which original file is another one now than the planned one; None: none is."""
+
+
+def cannot_look(originals: Originals) -> str | None:
+    """For those who never commit original files.
+
+    Raises:
+        CorruptStateError: somebody did.
+    """
+    raise CorruptStateError(f"{len(originals.files)} original files are committed where nobody looks at them")
+
+
 class RollForward:
     """Brings the committing run of one source to its end."""
 
-    def __init__(self, store: StateStore, records: CommitRecords, jobs: BigQueryJobs, closer: Closer) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        records: CommitRecords,
+        jobs: BigQueryJobs,
+        closer: Closer,
+        changed: ChangedFile = cannot_look,
+    ) -> None:
+        self._changed = changed
         self._store = store
         self._records = records
         self._jobs = jobs
@@ -92,6 +114,10 @@ class RollForward:
             reason = f"BigQuery job {status.job_id} failed ({status.reason}): {status.message}"
             return self._closer.close_failed(key, self._receipt(record, slot), reason, slot)
         if slot.step + 1 < len(record.steps) and (step.rows is None or status.rows == step.rows):
+            changed = self._changed_file(record) if slot.step == 0 else None
+            if changed is not None:
+                reason = f"{changed}; nothing was published, the next run takes what is there"
+                return self._closer.close_failed(key, self._receipt(record, slot), reason, slot)
             self._move(slot, slot.step + 1)
             return None
         if slot.step + 1 < len(record.steps):
@@ -110,7 +136,7 @@ class RollForward:
         if receipt.get("disposition") == "replace_range":
             # The statement's own number has the rows that it deleted, too.
             receipt["rows_loaded"] = record.rows
-        if receipt.get("engine") == "bigquery":
+        if receipt.get("engine") == "bigquery" and record.originals is None:
             receipt["rows_read"] = receipt["rows_loaded"]  # nobody else has read them
         paused = None
         if step.rows is not None and status.rows != step.rows:
@@ -120,6 +146,13 @@ class RollForward:
             )
             receipt["row_mismatch"] = {"expected": step.rows, "loaded": status.rows}
             log.critical("row mismatch", extra={"run_id": key.run_id, "job_id": status.job_id})
+        elif len(record.steps) == 1 and (changed := self._changed_file(record)) is not None:
+            paused = (
+                f"run {key.run_id} loaded files straight into the destination, and {changed}: which "
+                f"version was loaded is not known (BigQuery job {status.job_id})"
+            )
+            receipt["replaced"] = changed
+            log.critical("file replaced", extra={"run_id": key.run_id, "job_id": status.job_id})
         return self._commit(key, record, receipt, paused)
 
     def _commit(
@@ -141,6 +174,17 @@ class RollForward:
             ledger_segment=record.ledger_segment,
             paused=paused,
         )
+
+    def _changed_file(self, record: CommitRecord) -> str | None:
+        """Which original file is not the planned one any more, in words; looked at when its job is done."""
+        if record.originals is None:
+            return None
+        try:
+            return self._changed(record.originals)
+        except CorruptStateError:
+            raise
+        except PermanentError as error:
+            return f"its files cannot be looked at any more ({error})"
 
     def _submit_job(self, key: RunKey, record: CommitRecord, step: Step, n: int) -> JobStatus:
         identifier = job_id(key.source_id, key.epoch, key.run_id, n)

@@ -20,16 +20,23 @@ STAGING_LIFE = timedelta(days=2)
 
 
 def commit_steps(
-    header: PlanHeader, uris: Sequence[str], rows: int, now: datetime, bounds: Bounds | None = None
+    header: PlanHeader,
+    uris: Sequence[str],
+    rows: int,
+    now: datetime,
+    bounds: Bounds | None = None,
+    *,
+    staged: bool = False,
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The jobs that make ``uris`` visible in the plan's destination, and the staging tables to drop.
 
     One load job where Parquet can fill the destination; otherwise, and for a merge, a load into a staging
-    table and one query from there. ``rows`` is what the manifests say; ``bounds`` what a merge is pruned by.
+    table and one query from there; ``staged`` asks for that. ``rows`` is what the manifests say; ``bounds``
+    what a merge is pruned by.
     """
     if not uris:
         return (_empty(header),), ()
-    staged = any(needs_staging(column) for column in header.destination.schema)
+    staged = staged or any(needs_staging(column) for column in header.destination.schema)
     if not staged and header.disposition not in ("merge", "replace_range"):
         return (_load(header, uris, rows),), ()
     staging = staging_table(header)

@@ -52,6 +52,8 @@ class FormatOptions:
     compression: Compression = "auto"
     missing_columns: Literal["fail", "null"] = "fail"
     """What a planned column that a CSV or Parquet file lacks means: an error that names it, or NULLs."""
+    required: frozenset[str] = frozenset()
+    """Columns without which a CSV or Parquet file cannot be loaded, whatever ``missing_columns`` says."""
     block_bytes: int = BLOCK_BYTES
     max_record_bytes: int = MAX_RECORD_BYTES
     known: frozenset[str] | None = None
@@ -248,7 +250,9 @@ def places(
     """
     index = {name: position for position, name in enumerate(names)}
     missing = [column.source for column in columns if column.source not in index]
-    if missing and options.missing_columns == "fail":
+    if options.missing_columns == "null":
+        missing = [name for name in missing if name in options.required]
+    if missing:
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise wrong(file, f"lacks the column {missing[0]!r}; it has: {shown or 'none'}")
     return [index.get(column.source) for column in columns]

@@ -8,6 +8,7 @@ undone in passing, so such files are refused. Checksums of pages are checked whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -55,7 +56,10 @@ class Parquet:
         seen = {}
         for name, arrow_field in zip(names, schema, strict=True):
             try:
-                seen[name] = declared(arrow_field.type)
+                found = declared(arrow_field.type)
+                # One of several columns of a name: only this reader can tell it from the others.
+                again = schema.names.count(arrow_field.name) > 1
+                seen[name] = replace(found, types=(f"{found.types[0]} (repeated name)",)) if again else found
             except NotImplementedError as error:
                 raise wrong(
                     opened.name,

@@ -15,7 +15,7 @@ from etl_runner.gcp import clients
 from etl_runner.settings import Settings
 from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
-from etl_runner.state.records import CommitRecords
+from etl_runner.state.records import CommitRecords, Originals
 from etl_runner.state.requests import Requests
 from etl_runner.state.store import StateStore
 
@@ -231,7 +231,14 @@ class Deployment:
             self.closer(source_id),
             collect_verified,
             Ledger(self.state, source_id),
+            self._changed_file,
         )
+
+    def _changed_file(self, originals: Originals) -> str | None:
+        from etl_runner.config.resolved import ResolvedSource
+        from etl_runner.sources.files.direct import changed_file
+
+        return changed_file(self.open_files(ResolvedSource.from_json(originals.config)), originals.files)
 
     def opener(self, source_id: str) -> Opener:
         """The opening steps."""

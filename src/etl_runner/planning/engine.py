@@ -50,19 +50,19 @@ class Sizing:
     fleet: Callable[[], Fleet | str]
 
 
-def choose_direct(wanted: str, obstacle: str | None, *, possible: bool) -> Choice | None:
+def choose_direct(wanted: str, obstacle: str | None, reason: str | None) -> Choice | None:
     """BigQuery alone, where it can and nobody wants it otherwise; None: somebody has to extract.
 
     Args:
         wanted: the document's engine.
         obstacle: why BigQuery cannot do it alone, as the end of a sentence.
-        possible: it can.
+        reason: how it does it, for the plan; None: it cannot.
 
     Raises:
         PermanentError: the document asks for it, and it cannot.
     """
-    if possible:
-        return Choice("bigquery", "BigQuery reads the source itself: no row has to leave it", 0, 0)
+    if reason is not None:
+        return Choice("bigquery", reason, 0, 0)
     if wanted == "bigquery" and obstacle is not None:
         raise PermanentError(f"engine: bigquery is not possible: {obstacle}")
     return None

@@ -66,7 +66,7 @@ def estimated_cost(header: PlanHeader) -> Cost:
         size = header.estimated_bytes or 0
         dollars += size / 2**40 * _QUERY_TIB
         parts.append("one query over the staged rows" + _destination_part(header))
-    if header.engine == "bigquery":
+    if header.engine == "bigquery" and (header.direct or {}).get("staged", True):
         dollars += (header.estimated_bytes or 0) / 2**40 * _QUERY_TIB
         parts.append("one query over the source")
     return Cost(dollars, ", ".join(parts) or "nothing to extract; loads are free")

@@ -172,7 +172,8 @@ class PlanHeader:
     """For ``merge``: the partitioning column, where it cannot differ between the versions of a row."""
     direct: dict[str, Any] | None = None
     """For the engine ``bigquery``: ``query``, which gives the planned columns, and ``rows``, how many it
-    gives exactly (None where nobody can know)."""
+    gives exactly (None where nobody can know). Or, of files, ``files`` with their versions and rows, ``rows``
+    of all, and ``staged``: whether they go through a staging table."""
     metadata: tuple[str, ...] = ()
     """Metadata columns wanted: ``_etl_run_id``, ``_etl_loaded_at``, ``_etl_source_file``."""
     on_bad_row: Literal["fail", "reject"] = "fail"

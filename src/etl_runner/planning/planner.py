@@ -99,7 +99,7 @@ class Planner:
         if backfill is not None:
             check_given(extract.window, document.source_type)
         direct = extract.direct
-        alone = choose_direct(document.engine, extract.not_direct, possible=direct is not None)
+        alone = choose_direct(document.engine, extract.not_direct, None if direct is None else direct.reason)
         if alone is None:
             for column in matched.columns:
                 staging_field(column.destination)  # refuses what no query puts back, before anything is read
@@ -145,7 +145,7 @@ class Planner:
             merge_keys=merge.keys if merge else (),
             merge_order=merge.order if merge else range_column(document, matched.columns, disposition),
             merge_prune=merge.prune if merge else None,
-            direct=None if direct is None else {"query": direct.query, "rows": direct.rows},
+            direct=None if direct is None else direct.to_json(),
             metadata=matched.metadata,
             on_bad_row=document.on_bad_row,
             max_rejects=document.max_rejects,

@@ -113,6 +113,44 @@ class DirectQuery:
     rows: int | None
     """The rows that it gives, exactly; None where nobody can know."""
 
+    @property
+    def reason(self) -> str:
+        """Why, for the plan."""
+        return "BigQuery reads the source itself: no row has to leave it"
+
+    def to_json(self) -> dict[str, Any]:
+        """For the plan."""
+        return {"query": self.query, "rows": self.rows}
+
+
+@dataclass(frozen=True)
+class DirectLoad:
+    """How BigQuery loads the files of a source itself, so that there is nothing to extract."""
+
+    files: tuple[dict[str, Any], ...]
+    """Each file's version (the fields of FileVersion) and its ``rows``, as its footer counts them."""
+    staged: bool
+    """Into a staging table, published once all files are known to have been the planned versions; else
+    straight into the destination."""
+
+    @property
+    def reason(self) -> str:
+        """Why, for the plan."""
+        if self.staged:
+            return (
+                "BigQuery loads the files itself into a staging table, and publishes it when all of them are "
+                "still the planned versions: no file has to be read by a runner"
+            )
+        return (
+            "BigQuery loads the files itself in one job: no file has to be read by a runner; one that is "
+            "replaced while the job runs is noticed only afterwards (exact_generation: false)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For the plan."""
+        rows = sum(file["rows"] for file in self.files)
+        return {"files": list(self.files), "rows": rows, "staged": self.staged}
+
 
 @dataclass(frozen=True)
 class Extract:
@@ -129,7 +167,7 @@ class Extract:
     """One reader session can read all units in one snapshot."""
     one_instant: bool = False
     """All units are read as of one instant, whatever session reads them."""
-    direct: DirectQuery | None = None
+    direct: DirectQuery | DirectLoad | None = None
     """BigQuery can do the run alone; then there are no units."""
     not_direct: str | None = None
     """Why it cannot, as the end of a sentence; None for sources that it never can."""

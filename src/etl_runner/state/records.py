@@ -48,6 +48,16 @@ class RejectsLoad:
 
 
 @dataclass(frozen=True)
+class Originals:
+    """The source's own files, which the first job loads; none of them may have changed until it is done."""
+
+    config: dict[str, Any]
+    """The resolved source, which says whose bucket it is."""
+    files: tuple[tuple[str, str], ...]
+    """Name and planned version of each."""
+
+
+@dataclass(frozen=True)
 class CommitRecord:
     """A run's commit: its jobs in order, and what the state becomes when the last one is done. Without any
     ``steps`` (all rows were rejected) the change of the state is the commit."""
@@ -65,6 +75,7 @@ class CommitRecord:
     drop_tables: tuple[str, ...] = field(default_factory=tuple)
     """Staging tables to remove afterwards, ``project.dataset.table``."""
     rejects: RejectsLoad | None = None
+    originals: Originals | None = None
 
     def to_json(self) -> bytes:
         return jsontypes.dumps({"format": RECORD_FORMAT, **asdict(self)})
@@ -79,8 +90,17 @@ class CommitRecord:
             for step in value["steps"]
         )
         rejects = RejectsLoad(**value["rejects"]) if value.get("rejects") else None
+        originals = None
+        if found := value.get("originals"):
+            originals = Originals(found["config"], tuple((name, version) for name, version in found["files"]))
         return cls(
-            **{**value, "steps": steps, "drop_tables": tuple(value["drop_tables"]), "rejects": rejects}
+            **{
+                **value,
+                "steps": steps,
+                "drop_tables": tuple(value["drop_tables"]),
+                "rejects": rejects,
+                "originals": originals,
+            }
         )
 
 

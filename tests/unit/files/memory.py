@@ -50,6 +50,10 @@ class MemoryBucket:
         stream.seek(start)
         yield cast("IO[bytes]", stream)
 
+    def data(self, name: str) -> bytes:
+        """The current bytes of an object."""
+        return self._objects[name][1]
+
     def check(self) -> str:
         return f"{self._base} answers"
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv
+
+from etl_runner.sources.files import look
 from etl_runner.state.ledger import COMPACT_FROM
 from etl_runner.state.store import StateStore
 from tests.faults.files_world import SOURCE, FilesWorld
@@ -193,12 +199,47 @@ def test_large_plain_files_are_read_in_parts_that_tile_them() -> None:
     assert entry.rows == 60_000
 
 
-def test_files_are_not_loaded_by_bigquery_itself_and_the_plan_says_so() -> None:
+def test_texts_are_not_loaded_by_bigquery_itself_and_the_plan_says_so() -> None:
     asked = FilesWorld(engine="bigquery", exact_generation=False)
     asked.bucket.put("a.csv", b"id\n1\n")
-    assert "engine: bigquery is not possible: this version reads files itself" in asked.receipt()["reason"]
+    assert "engine: bigquery is not possible: csv files declare no types" in asked.receipt()["reason"]
     allowed = FilesWorld(exact_generation=False)
     allowed.bucket.put("a.csv", b"id\n1\n")
     receipt = allowed.receipt()
     assert receipt["outcome"] == "ok"
     assert any("BigQuery does not do it alone" in note for note in receipt["notes"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_upsert_of_a_file_without_its_key_is_refused_by_the_plan(ending: str) -> None:
+    def table(name: str) -> bytes:
+        out = io.BytesIO()
+        columns = pa.table({name: [1], "text": ["x"]})
+        if ending == "csv":
+            csv.write_csv(columns, out)
+        else:
+            pq.write_table(columns, out)
+        return out.getvalue()
+
+    world = FilesWorld(load_type="upsert", primary_key_column="id", file_pattern=f"*.{ending}")
+    world.bucket.put(f"a.{ending}", table("id"))
+    world.bucket.put(f"b.{ending}", table("ID_"))
+    receipt = world.receipt()
+    assert receipt["outcome"] == "failed"
+    assert f"gs://inbox/b.{ending} lacks the key column 'id' (primary_key_column)" in receipt["reason"]
+    assert world.bigquery.submitted == []
+
+
+def test_an_upsert_notices_a_file_without_its_key_that_was_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(look, "CLOSELY", 4)
+    monkeypatch.setattr(look, "BRIEFLY", 4)
+    world = FilesWorld(load_type="upsert", primary_key_column="id", file_pattern="*.csv")
+    for number in range(5):
+        world.bucket.put(f"{number}.csv", b"id,text\n%d,x\n" % number)
+    world.bucket.put("1.csv", b"text\nxxxxxx\n", modified="2026-01-01T00:00:00.000003Z")
+    receipt = world.receipt()
+    assert receipt["outcome"] == "failed"
+    assert "1.csv" in receipt["reason"]
+    assert "'id'" in receipt["reason"]

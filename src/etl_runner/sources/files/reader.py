@@ -37,6 +37,7 @@ class FilesReader:
         self._options = replace(
             FormatOptions.of(document.file_format_options),
             missing_columns="null" if plan.read.get("missing") else "fail",
+            required=frozenset(document.primary_key_column if document.load_type == "upsert" else ()),
             known=None if known is None else frozenset(known),
         )
 

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 from etl_runner.config.connections import BucketConnection
 from etl_runner.config.files import FileSource
 from etl_runner.convert.fields import BqField
+from etl_runner.errors import FileError
 from etl_runner.planning.plan import PlanHeader, WorkUnit
-from etl_runner.sources.base import Description, Extract, PlanRequest, Scope, Session, SourceColumn
+from etl_runner.sources.base import (
+    Description,
+    DirectLoad,
+    Extract,
+    PlanRequest,
+    Scope,
+    Session,
+    SourceColumn,
+)
 from etl_runner.sources.files.store import FileStore, FileVersion
 from etl_runner.sources.files.window import Chosen, choose, matching
 
@@ -61,13 +70,14 @@ class FilesSource:
         """The columns of the window's files, told from samples.
 
         Raises:
-            FileError: a file cannot be read as the format that the document says, or was overwritten and
-                the document says ``on_overwrite: fail``.
+            FileError: a file cannot be read as the format that the document says, was overwritten and the
+                document says ``on_overwrite: fail``, or lacks the key of an upsert.
             RetryableError, PermanentError: the bucket cannot be reached, or refuses.
         """
-        _, looked, detected = self._window()
+        chosen, looked, detected = self._window()
         if looked is None or detected is None:
             return Description((), nothing=True)
+        _check_keys(self._document, chosen, looked)
         return Description(detected.columns, notes=_notes(looked, detected), nothing=looked.empty)
 
     def expression(self, column: SourceColumn, destination: BqField) -> str | None:
@@ -82,8 +92,9 @@ class FilesSource:
 
         chosen, looked, detected = self._window()
         rate = None if looked is None else looked.rows_per_byte
+        direct, not_direct = self._direct(request)
         units: tuple[WorkUnit, ...] = ()
-        if chosen.files:
+        if chosen.files and direct is None:
             cutter = Cutter(self._open_store(), self._document.file_format, self._options())
             most = request.most_units(None if rate is None else round(chosen.bytes * rate))
             units = cut(chosen.files, request.unit_rows, rate, most, cutter)
@@ -95,9 +106,20 @@ class FilesSource:
             estimated_rows=0 if not chosen.files else None if rate is None else round(chosen.bytes * rate),
             estimated_bytes=chosen.bytes,
             estimate_how="sizes of the files, and the rows of those that were sampled",
-            not_direct=_not_direct(self._document),
-            notes=_window_notes(chosen, len(units)),
+            direct=direct,
+            not_direct=not_direct,
+            notes=_window_notes(chosen, None if direct is not None else len(units)),
         )
+
+    def _direct(self, request: PlanRequest) -> tuple[DirectLoad | None, str | None]:
+        """How BigQuery loads the files itself, or why it does not where the document would let it."""
+        from etl_runner.sources.files import direct
+
+        chosen, looked, detected = self._window()
+        if looked is None or detected is None or looked.empty or not direct.wanted(self._document):
+            return None, None
+        why = direct.obstacle(self._document, self._connection, chosen, looked, detected, request)
+        return (direct.direct_load(self._document, chosen, looked), None) if why is None else (None, why)
 
     def session(self, plan: PlanHeader, *, snapshot: bool) -> AbstractContextManager[Session]:
         """Open the bucket for reading units of ``plan``. Versions are fixed in the plan: no snapshot."""
@@ -149,11 +171,27 @@ class FilesSource:
         }
 
 
-def _not_direct(document: FileSource) -> str | None:
-    """Why BigQuery does not load the files by itself, where the document would let it."""
-    if document.exact_generation and document.engine != "bigquery":
-        return None
-    return "this version reads files itself, at exactly the planned version"
+def _check_keys(document: FileSource, chosen: Chosen, looked: Looked) -> None:
+    """A file without the key of an upsert: its rows could replace none and would be added again and again.
+
+    Raises:
+        FileError: names file and column.
+    """
+    if document.load_type != "upsert":
+        return
+    for sample in looked.samples:
+        # Of JSON the sample may have ended before the first row that has the key.
+        if not sample.seen or not (sample.complete or document.file_format in ("csv", "parquet")):
+            continue
+        lacking = [name for name in document.primary_key_column if name not in sample.seen]
+        # A name that no file has is told with what the source has instead.
+        if lacking and any(lacking[0] in other.seen for other in looked.samples):
+            raise FileError(
+                f"{sample.file} lacks the key column {lacking[0]!r} (primary_key_column), by which an upsert "
+                "merges its rows: leave the file out with file_pattern, or add the column to it",
+                sample.file,
+                next((file.version for file in chosen.files if file.uri == sample.file), ""),
+            )
 
 
 def _notes(looked: Looked, detected: Detected) -> tuple[str, ...]:
@@ -169,8 +207,9 @@ def _notes(looked: Looked, detected: Detected) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _window_notes(chosen: Chosen, units: int) -> tuple[str, ...]:
-    notes = [f"files: {len(chosen.files)} of {chosen.matching} that match, in {units} units"]
+def _window_notes(chosen: Chosen, units: int | None) -> tuple[str, ...]:
+    into = "" if units is None else f", in {units} units"
+    notes = [f"files: {len(chosen.files)} of {chosen.matching} that match{into}"]
     if chosen.ignored:
         names = ", ".join(file.name for file in chosen.ignored[:3])
         more = f" and {len(chosen.ignored) - 3} more" if len(chosen.ignored) > 3 else ""
