@@ -9,10 +9,11 @@ from html import escape
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.svg"
-WIDTH, HEIGHT = 980, 560
+WIDTH, HEIGHT = 1030, 610
 _STYLE = """
 rect { fill: #ffffff; stroke: #5f6b7a; stroke-width: 1.2 }
 rect.store { fill: #eef4fb } rect.outside { fill: #f6f3ea; stroke-dasharray: 4 3 }
+rect.frame { fill: none; stroke-dasharray: 4 3 }
 text { font: 13px sans-serif; fill: #1d2733; text-anchor: middle }
 text.small { font-size: 11px; fill: #4a5563 }
 path { stroke: #5f6b7a; fill: none; marker-end: url(#arrow) }
@@ -42,60 +43,55 @@ class Box:
 
 
 BOXES = {
-    "scheduler": Box(20, 20, "Cloud Scheduler", "a cron line a source"),
-    "command": Box(20, 100, "etl-runner run", "by hand", "outside"),
-    "objects": Box(20, 250, "Objects arrive", "GCS, S3, Azure", "outside"),
-    "workflow": Box(220, 60, "Workflow", "etl.yaml, the chain"),
-    "eventarc": Box(220, 220, "Eventarc", "a trigger a bucket"),
-    "external": Box(220, 290, "external", "verifies S3 and Azure"),
-    "trigger": Box(430, 10, "trigger", "takes the slot"),
-    "plan": Box(430, 75, "plan", "window, units, engine"),
-    "finalize": Box(430, 140, "finalize", "one commit, then state"),
-    "arrival": Box(430, 250, "file_arrival", "notes, loads batches"),
-    "sweep": Box(430, 330, "sweep", "takes up what was left"),
-    "job": Box(640, 60, "Cloud Run Job", "tasks read units"),
-    "dataflow": Box(640, 130, "Dataflow", "the same image"),
-    "source": Box(820, 90, "Source", "database or files", "outside", 140),
-    "config": Box(220, 440, "Config bucket", "documents", "store"),
-    "state": Box(400, 440, "State bucket", "state.json, commits", "store"),
-    "staging": Box(580, 440, "Staging bucket", "plan, shards, manifests", "store"),
-    "bigquery": Box(760, 440, "BigQuery", "one job makes it visible", "store", 200),
-    "events": Box(640, 250, "Pub/Sub", "run events, arrivals"),
+    "scheduler": Box(20, 60, "Cloud Scheduler", "a cron line a source"),
+    "command": Box(20, 140, "etl-runner run", "by hand", "outside"),
+    "workflow": Box(215, 100, "Workflow", "etl.yaml, the chain"),
+    "trigger": Box(420, 20, "trigger", "takes the slot"),
+    "plan": Box(420, 90, "plan", "window, units, engine"),
+    "finalize": Box(420, 160, "finalize", "one commit, then state"),
+    "job": Box(640, 20, "Cloud Run Job", "tasks read units"),
+    "dataflow": Box(640, 100, "Dataflow", "the same image"),
+    "source": Box(860, 60, "Source", "database or files", "outside"),
+    "objects": Box(20, 300, "Objects arrive", "GCS, S3, Azure", "outside"),
+    "eventarc": Box(215, 265, "Eventarc", "a trigger a bucket"),
+    "external": Box(215, 335, "external", "verifies S3 and Azure"),
+    "arrival": Box(420, 265, "file_arrival", "notes, loads batches"),
+    "wake": Box(420, 335, "Pub/Sub", "arrivals, run events"),
+    "sweep": Box(420, 405, "sweep", "every few minutes"),
+    "config": Box(20, 500, "Config bucket", "documents", "store"),
+    "state": Box(520, 500, "State bucket", "state.json, commits", "store"),
+    "staging": Box(690, 500, "Staging bucket", "plan, shards, manifests", "store"),
+    "bigquery": Box(860, 500, "BigQuery", "one job shows it all", "store"),
 }
-CALLS = (
-    ("scheduler", "workflow"),
-    ("command", "workflow"),
-    ("workflow", "trigger"),
-    ("workflow", "plan"),
-    ("workflow", "finalize"),
-    ("workflow", "job"),
-    ("workflow", "dataflow"),
-    ("objects", "eventarc"),
-    ("objects", "external"),
-    ("eventarc", "arrival"),
-    ("external", "arrival"),
-    ("arrival", "events"),
-    ("source", "job"),
-    ("source", "dataflow"),
-    ("job", "staging"),
-    ("dataflow", "staging"),
-    ("sweep", "state"),
-    ("arrival", "state"),
-    ("staging", "bigquery"),
+
+ENGINES = (628, 8, 174, 156)
+"""x, y, width and height of the frame around the engines: both write to the staging bucket."""
+Point = tuple[int, int]
+# Lines run between the boxes, never behind one; the last point bears the arrow.
+LINES: tuple[tuple[Point, ...], ...] = (
+    ((170, 86), (215, 118)),  # Scheduler, command: workflow
+    ((170, 166), (215, 134)),
+    ((365, 126), (420, 46)),  # workflow: functions
+    ((365, 126), (420, 116)),
+    ((365, 126), (420, 186)),
+    ((290, 152), (290, 236), (606, 236), (606, 46), (640, 46)),  # workflow: engines
+    ((606, 126), (640, 126)),
+    ((860, 78), (790, 46)),  # source: engines
+    ((860, 94), (790, 126)),
+    ((170, 318), (215, 291)),  # objects: file_arrival
+    ((170, 334), (215, 361)),
+    ((365, 291), (420, 291)),
+    ((365, 361), (420, 361)),
+    ((495, 335), (495, 317)),
+    ((570, 291), (596, 291), (596, 500)),  # what takes events: state
+    ((570, 431), (596, 431), (596, 500)),
+    ((715, 164), (715, 500)),  # engines: staging
+    ((840, 526), (860, 526)),
 )
 
 
-def _line(start: Box, end: Box) -> str:
-    """From the side of a box that faces the other one."""
-    x, y = start.x + start.width // 2, start.y + start.height // 2
-    to_x, to_y = end.x + end.width // 2, end.y + end.height // 2
-    if start.x + start.width <= end.x:
-        x, to_x = start.x + start.width, end.x
-    elif end.x + end.width <= start.x:
-        x, to_x = start.x, end.x + end.width
-    else:
-        y, to_y = (start.y + start.height, end.y) if start.y < end.y else (start.y, end.y + end.height)
-    return f'<path d="M{x} {y}L{to_x} {to_y}"/>'
+def _line(points: tuple[Point, ...]) -> str:
+    return f'<path d="M{"L".join(f"{x} {y}" for x, y in points)}"/>'
 
 
 def parts() -> Iterator[str]:
@@ -107,13 +103,15 @@ def parts() -> Iterator[str]:
     yield 'orient="auto"><path d="M0 0L8 4L0 8z" style="fill:#5f6b7a;stroke:none;marker-end:none"/>'
     yield "</marker></defs>"
     yield f'<rect x="0" y="0" width="{WIDTH}" height="{HEIGHT}" style="stroke:none"/>'
-    for start, end in CALLS:
-        yield _line(BOXES[start], BOXES[end])
+    x, y, width, height = ENGINES
+    yield f'<rect class="frame" x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>'
+    for points in LINES:
+        yield _line(points)
     for box in BOXES.values():
         yield box.draw()
     yield (
-        '<text class="small" x="490" y="530">Every box of the upper part can die, be repeated or run twice; '
-        "what is true stands in the lower row.</text>"
+        '<text class="small" x="515" y="588">Every box of the upper part can die, be repeated or run twice: '
+        "what is true stands in the lower row. All functions read documents and keep state there.</text>"
     )
     yield "</svg>"
 
