@@ -76,7 +76,7 @@ image:  ## Build the runner image with Docker (IMAGE=<registry>/<name>:<tag>)
 template: setup  ## Write the flex template's spec: IMAGE=<registry>/<name>:<tag> TO=gs://<bucket>/<object> (or a file)
 	@$(PY) -m tools.template "$(IMAGE)" "$(TO)"
 
-verify-cloud: setup  ## Prove an installation: PROJECT= DATASET= (or LOCAL=1): one row of the common types, killed, repeated, removed
+verify-cloud: setup  ## Prove an installation: PROJECT= DATASET= (or LOCAL=1): one row of every type, killed, repeated, removed
 	@$(PY) -m tools.verify_cloud $(if $(LOCAL),--local,--project '$(PROJECT)' --dataset '$(DATASET)')
 
 deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APPROVE=1; SNS_TOPICS= AZURE_TENANT= AZURE_AUDIENCE= EVENT_KEY=)

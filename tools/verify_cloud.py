@@ -1,4 +1,4 @@
-"""Prove an installation on the services named: one row of the common types, committed exactly once.
+"""Prove an installation on the services named: one row of every type, committed exactly once.
 
     python -m tools.verify_cloud --project my-project --dataset warehouse     the real services
     python -m tools.verify_cloud --local                                      the topology on this machine
@@ -50,10 +50,24 @@ COLUMNS: dict[str, tuple[str, Any, str]] = {
     "a_datetime": ("DATETIME", "2024-02-29 12:34:56.789000", "2024-02-29 12:34:56.789000"),
     "a_timestamp": ("TIMESTAMP", "1969-12-31T23:59:59.999999Z", "-1"),
     "a_json": ("JSON", {"a": [1, None, {"b": "c"}]}, '{"a":[1,null,{"b":"c"}]}'),
+    "some_bytes": ("BYTES", "na\u00efve\x00", "6e61c3af766500"),
+    "a_geography": ("GEOGRAPHY", "POINT(1 2)", "POINT(1 2)"),
+    "an_interval": ("INTERVAL", "1-2 3 4:5:6", "1-2 3 4:5:6"),
+    "a_range": ("RANGE<DATE>", "[2024-02-29, UNBOUNDED)", "[2024-02-29, UNBOUNDED)"),
+    "a_list": ("ARRAY<INT64>", [3, 1, 2], "[3,1,2]"),
+    "a_record": (
+        "STRUCT<n NUMERIC, parts ARRAY<STRUCT<day DATE, names ARRAY<STRING>>>>",
+        {"n": "1.5", "parts": [{"day": "2024-02-29", "names": ["x", "y"]}, {"day": None, "names": []}]},
+        '{"n":1.5,"parts":[{"day":"2024-02-29","names":["x","y"]},{"day":null,"names":[]}]}',
+    ),
 }
+NOT_LOCAL = ("INTERVAL", "RANGE")
+"""Types that the stand-in cannot make of text (docs/local-stack-bigquery.md): left out there."""
 _TEXT_OF = {
     "TIMESTAMP": "CAST(UNIX_MICROS({c}) AS STRING)",
-    "JSON": "TO_JSON_STRING({c})",
+    **dict.fromkeys(("JSON", "ARRAY", "STRUCT"), "TO_JSON_STRING({c})"),
+    "BYTES": "TO_HEX({c})",
+    "GEOGRAPHY": "ST_ASTEXT({c})",
     "DATETIME": "FORMAT_DATETIME('%Y-%m-%d %H:%M:%E6S', {c})",
 }
 
@@ -87,6 +101,7 @@ class Verification:
         bucket = f"{settings.project[:30]}-etl-verify-{token}"
         self.settings = replace(settings, config_bucket=bucket, state_bucket=bucket, staging_bucket=bucket)
         self.table = f"{settings.project}.{settings.dataset}.etl_verify_{token}"
+        self.columns = columns_for(settings)
         self.say = say
         self.run_id = f"verify-{token}"
         self._storage = clients.storage_client(self.settings)
@@ -99,7 +114,7 @@ class Verification:
             VerificationError: something is not as it has to be; what was made is removed all the same.
         """
         try:
-            self._step("a bucket, a table of the common types and a file with one row are made", self._make)
+            self._step("a bucket, a table of every type and a file with one row are made", self._make)
             key = self._step("the run is opened and planned", self._open)
             self._step("its unit is extracted, twice", lambda: self._extract(key))
             self._step("the committing process is killed once BigQuery has its job", lambda: self._kill(key))
@@ -124,14 +139,12 @@ class Verification:
         return Deployment(self.settings)
 
     def _make(self) -> None:
-        from google.cloud.bigquery import SchemaField, Table
-
         bucket = self._storage.create_bucket(
             self.settings.staging_bucket, location=self.settings.bigquery_location
         )
-        fields = [SchemaField(name, kind) for name, (kind, _, _) in COLUMNS.items()]
-        self._bigquery.create_table(Table(self.table, schema=fields))
-        row = {name: value for name, (_, value, _) in COLUMNS.items()}
+        fields = ", ".join(f"{name} {kind}" for name, (kind, _, _) in self.columns.items())
+        self._bigquery.query_and_wait(f"CREATE TABLE `{self.table}` ({fields})")
+        row = {name: value for name, (_, value, _) in self.columns.items()}
         bucket.blob("in/row.jsonl").upload_from_string(json.dumps(row) + "\n")
         connection = {"source_type": "gcs", "bucket": bucket.name, "use_runner_account": True}
         document = {
@@ -185,14 +198,14 @@ class Verification:
 
     def _compare(self) -> None:
         texts = [
-            _TEXT_OF.get(kind, "CAST({c} AS STRING)").format(c=name) + f" AS {name}"
-            for name, (kind, _, _) in COLUMNS.items()
+            _TEXT_OF.get(kind.partition("<")[0], "CAST({c} AS STRING)").format(c=name) + f" AS {name}"
+            for name, (kind, _, _) in self.columns.items()
         ]
         rows = list(self._bigquery.query_and_wait(f"SELECT {', '.join(texts)} FROM `{self.table}`"))
         if len(rows) != 1:
             raise VerificationError(f"the table has {len(rows)} rows, and has to have 1")
         wrong = []
-        for name, (kind, _, expected) in COLUMNS.items():
+        for name, (kind, _, expected) in self.columns.items():
             found = rows[0][name]
             if not _same(kind, found, expected):
                 wrong.append(f"{name} ({kind}) is {found!r}, and has to be {expected!r}")
@@ -234,6 +247,15 @@ class Verification:
             raise VerificationError(f"a process ended with {done.returncode} instead of {expected}: {told}")
 
 
+def columns_for(settings: Settings) -> dict[str, tuple[str, Any, str]]:
+    """Every column, but those of types that a stand-in lacks."""
+    return {
+        name: column
+        for name, column in COLUMNS.items()
+        if settings.bigquery_endpoint is None or not column[0].startswith(NOT_LOCAL)
+    }
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as variables for a process of its own."""
     return {**settings.to_env(), **({"ETL_EVENTS_TOPIC": ""} if settings.events_topic is None else {})}
@@ -245,9 +267,11 @@ def _named(key: Mapping[str, Any]) -> dict[str, Any]:
 
 def _same(kind: str, found: str, expected: str) -> bool:
     """Whether BigQuery's text says the expected value."""
-    if kind == "JSON":  # neither order nor spaces say anything
+    if kind.startswith(("JSON", "ARRAY", "STRUCT")):  # neither order nor spaces say anything
         return bool(json.loads(found) == json.loads(expected))
-    if "NUMERIC" in kind and "." in found:  # stand-ins write the zeros that a scale adds, BigQuery does not
+    if (
+        kind.endswith("NUMERIC") and "." in found
+    ):  # stand-ins write the zeros that a scale adds, BigQuery does not
         return found.rstrip("0").rstrip(".") == expected
     return found == expected
 
@@ -314,11 +338,16 @@ def verify(settings: Settings) -> int:
         sys.stdout.flush()
 
     try:
-        Verification(replace(settings, events_topic=None, wake_topic=None), say).run()
+        verification = Verification(replace(settings, events_topic=None, wake_topic=None), say)
+        left_out = [name for name in COLUMNS if name not in verification.columns]
+        for name in left_out:
+            say(f"SKIPPED {name} ({COLUMNS[name][0]}): the stand-in cannot make one of text")
+        verification.run()
     except VerificationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    say("verified: one row of the common types, exactly once")
+    rest = f", but {len(left_out)} that it lacks" if left_out else ""
+    say(f"verified: one row of every type{rest}, exactly once")
     return 0
 
 
