@@ -16,10 +16,10 @@ class FolderFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
         """The folder's files whose name begins with ``prefix``."""
         for path in sorted(self._folder.iterdir()):
-            if path.name.startswith(prefix):
+            if path.name.startswith(prefix) and path.name >= start:
                 yield self._version(path)
 
     def head(self, name: str) -> FileVersion | None:

@@ -31,9 +31,10 @@ class Listing:
     def __init__(self, objects: int) -> None:
         self._objects = objects
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
         """All objects, in name order."""
-        return (file for number in range(self._objects) if (file := _file(number)).name.startswith(prefix))
+        files = (_file(number) for number in range(self._objects))
+        return (file for file in files if file.name.startswith(prefix) and file.name >= start)
 
     def head(self, name: str) -> FileVersion | None:
         """Nothing asks."""

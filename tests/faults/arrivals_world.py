@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,6 +46,10 @@ class Bucket:
         moment = f"2026-01-01T00:00:{int(generation) % 60:02}.{int(generation):06}+00:00"
         self.files[name] = FileVersion(f"gs://b/{name}", name, generation, size, moment)
         return ObjectEvent("gcs", "b", name, generation, size, moment, f"e{generation}")
+
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        names = sorted(name for name in self.files if name.startswith(prefix) and name >= start)
+        return iter([self.files[name] for name in names])
 
     def head(self, name: str) -> FileVersion | None:
         return self.files.get(name)

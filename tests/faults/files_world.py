@@ -216,8 +216,8 @@ class WiredBucket:
         self._bucket = bucket
         self._around = around
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
-        return iter(self._around("bucket.list", lambda: list(self._bucket.list(prefix))))
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        return iter(self._around("bucket.list", lambda: list(self._bucket.list(prefix, start))))
 
     def head(self, name: str) -> FileVersion | None:
         found: FileVersion | None = self._around("bucket.head", lambda: self._bucket.head(name))

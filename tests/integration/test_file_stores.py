@@ -106,6 +106,8 @@ def test_a_listing_of_many_pages_is_whole_and_in_order(
     for name in NAMES:
         bucket.put(name, b"x")
     assert [file.name for file in bucket.store.list("")] == sorted(NAMES)
+    start, *later = sorted(NAMES)[1:]
+    assert [file.name for file in bucket.store.list("", start) if file.name > start] == later
 
 
 def test_a_prefix_is_the_beginning_of_a_name_and_no_folder(bucket: Bucket) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etl_runner.errors import PermanentError
+from etl_runner.lean_client import lean
 from etl_runner.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def storage_client(settings: Settings) -> StorageClient:
     """Cloud Storage."""
     from google.cloud.storage import Client
 
-    return Client(project=settings.project, **client_options(settings.storage_endpoint))
+    return lean(Client(project=settings.project, **client_options(settings.storage_endpoint)))
 
 
 def bigquery_client(settings: Settings) -> BigQueryClient:

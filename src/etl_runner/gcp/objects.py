@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 _READS = 5
+_LISTED = "items(name,size,generation,metadata),nextPageToken"
 
 
 class GcsObjectStore:
@@ -62,8 +63,14 @@ class GcsObjectStore:
             data = blob.download_as_bytes(start=start, end=whole - 1, if_generation_match=blob.generation)
             return data, whole
 
-    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
-        return self._upload(name, data, content_type, 0)
+    def create(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        return self._upload(name, data, content_type, 0, metadata)
 
     def create_from_file(self, name: str, path: str, content_type: str) -> ObjectInfo:
         blob = self._bucket.blob(name)
@@ -86,11 +93,20 @@ class GcsObjectStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with translated(f"listing {self.uri(prefix)}"):
-            for blob in self._client.list_blobs(self._bucket, prefix=prefix):
-                yield ObjectInfo(blob.name, int(blob.size), int(blob.generation))
+            for blob in self._client.list_blobs(self._bucket, prefix=prefix, fields=_LISTED):
+                yield ObjectInfo(blob.name, int(blob.size), int(blob.generation), blob.metadata or {})
 
-    def _upload(self, name: str, data: bytes, content_type: str, generation: int) -> int:
+    def _upload(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str,
+        generation: int,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
         blob = self._bucket.blob(name)
+        if metadata:
+            blob.metadata = dict(metadata)
         with translated(f"writing {self.uri(name)}"):
             try:
                 blob.upload_from_string(data, content_type=content_type, if_generation_match=generation)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from etl_runner.errors import GenerationMismatch, ObjectExists
@@ -20,6 +20,7 @@ class MemoryObjectStore:
     def __init__(self, bucket: str = "memory") -> None:
         self._bucket = bucket
         self._objects: dict[str, StoredObject] = {}
+        self._metadata: dict[str, dict[str, str]] = {}
         self._generations = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -34,11 +35,18 @@ class MemoryObjectStore:
         stored = self.read(name)
         return None if stored is None else (stored.data[-size:], len(stored.data))
 
-    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
+    def create(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
         del content_type
         with self._lock:
             if name in self._objects:
                 raise ObjectExists(name)
+            self._metadata[name] = dict(metadata or {})
             return self._put(name, data)
 
     def create_from_file(self, name: str, path: str, content_type: str) -> ObjectInfo:
@@ -59,7 +67,7 @@ class MemoryObjectStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._lock:
             found = [
-                ObjectInfo(name, len(stored.data), stored.generation)
+                ObjectInfo(name, len(stored.data), stored.generation, self._metadata.get(name, {}))
                 for name, stored in self._objects.items()
                 if name.startswith(prefix)
             ]

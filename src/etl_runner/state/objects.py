@@ -7,8 +7,8 @@ a table exact. https://cloud.google.com/storage/docs/request-preconditions
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -22,11 +22,13 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One line of a listing: name within the bucket, size in bytes, generation."""
+    """One line of a listing: name within the bucket, size in bytes, generation, and the custom metadata
+    that the object was created with."""
 
     name: str
     size: int
     generation: int
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 class ObjectStore(Protocol):
@@ -41,8 +43,15 @@ class ObjectStore(Protocol):
     def read_tail(self, name: str, size: int) -> tuple[bytes, int] | None:
         """The last ``size`` bytes and the object's whole size, or None when there is none."""
 
-    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
-        """Write a new object and return its generation.
+    def create(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Write a new object and return its generation. ``metadata`` comes with every listing; names and
+        values are 8 KiB at most together (https://cloud.google.com/storage/quotas#objects).
 
         Raises:
             ObjectExists: the name is taken.

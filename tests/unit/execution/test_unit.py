@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,7 +62,14 @@ def test_a_lost_response_to_the_manifest_is_our_own_success(tmp_path: Path) -> N
     """The store's own retry finds the name taken by the attempt that it repeats."""
 
     class Repeating(MemoryObjectStore):
-        def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
+        def create(
+            self,
+            name: str,
+            data: bytes,
+            content_type: str = "application/json",
+            metadata: Mapping[str, str] | None = None,
+        ) -> int:
+            del metadata
             generation = super().create(name, data)
             if "/units/" in name or "/shards/" in name:
                 super().create(name, data)

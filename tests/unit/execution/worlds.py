@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +159,14 @@ class FaultyStore(MemoryObjectStore):
         found: StoredObject | None = self._call(f"read {name}", lambda: MemoryObjectStore.read(self, name))
         return found
 
-    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
+    def create(
+        self,
+        name: str,
+        data: bytes,
+        content_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        del metadata
         return int(self._call(f"create {name}", lambda: MemoryObjectStore.create(self, name, data)))
 
     def create_from_file(self, name: str, path: str, content_type: str) -> ObjectInfo:

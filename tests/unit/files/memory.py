@@ -33,10 +33,10 @@ class MemoryBucket:
         """Remove an object."""
         del self._objects[name]
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
         self.lists.append(prefix)
         for name in sorted(self._objects):
-            if name.startswith(prefix):
+            if name.startswith(prefix) and name >= start:
                 yield self._objects[name][0]
 
     def head(self, name: str) -> FileVersion | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from etl_runner.errors import UnplannedColumns
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.sources.base import Rows
+from etl_runner.sources.files.ahead import ahead, opened
 from etl_runner.sources.files.look import blamed
 from etl_runner.sources.files.store import FileStore, FileVersion
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from etl_runner.formats.base import FormatOptions, Part
 
 log = logging.getLogger(__name__)
+_VERSION = ("uri", "name", "version", "size", "modified")
 _HEADER_BLOCK = 64 << 10
 
 
@@ -51,13 +54,18 @@ class FilesReader:
                 ``ignore``.
             FileError: a file is damaged, truncated or not of its format.
         """
-        for spec in unit.spec["files"]:
-            yield from self._file(spec)
+        specs = unit.spec["files"]
+        files = [FileVersion(**{key: spec[key] for key in _VERSION}) for spec in specs]
+        if len(files) == 1:
+            yield from self._file(files[0], specs[0], None)
+            return
+        with closing(ahead(self._store, files)) as fetched:
+            for file, spec, content in zip(files, specs, fetched, strict=True):
+                yield from self._file(file, spec, content)
 
-    def _file(self, spec: dict[str, Any]) -> Iterator[Rows]:
+    def _file(self, file: FileVersion, spec: dict[str, Any], fetched: Future[bytes] | None) -> Iterator[Rows]:
         from etl_runner.formats.base import Opened
 
-        file = FileVersion(**{key: spec[key] for key in ("uri", "name", "version", "size", "modified")})
         start = spec.get("start")
         options = replace(self._options, on_unplanned=_Notice(file, self._document))
         with blamed(file):
@@ -65,7 +73,7 @@ class FilesReader:
             # A part is read from one byte before it: whether that ends a line tells where its first begins.
             whole = self._document.file_format == "parquet"
             begin = 0 if whole or not start else start - 1
-            with self._store.open(file, begin) as stream:
+            with opened(self._store, file, fetched, begin) as stream:
                 for block in self._format.read(Opened(file.uri, stream), options, self._columns, part):
                     yield Rows(block.batch, block.bad, file.uri, block.lines)
 

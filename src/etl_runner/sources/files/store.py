@@ -46,8 +46,9 @@ class FileStore(Protocol):
     missing, permission missing, wrong credentials).
     """
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
-        """All objects whose name begins with ``prefix``, in name order, page by page."""
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        """All objects whose name begins with ``prefix``, in name order, page by page; from the name
+        ``start`` on, where the service can begin there. It may be left out itself."""
 
     def head(self, name: str) -> FileVersion | None:
         """The object's current version, or None when there is none."""

@@ -138,7 +138,8 @@ class AzureFileStore:
         self._bucket = bucket
         self._prefix = prefix
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        del start  # only newer versions of the service can begin in the middle
         pages = self._pages(prefix, PAGE)
         while True:
             with told(self, self.place, f"listing {prefix or 'it'}"):

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from etl_runner.config.connections import GcsConnection
 from etl_runner.config.secrets import SecretResolver
 from etl_runner.errors import EtlError, PermanentError, RetryableError
+from etl_runner.lean_client import lean
 from etl_runner.sources.files.store import FileVersion
 from etl_runner.sources.files.stores.common import (
     CONNECT_SECONDS,
@@ -56,11 +57,11 @@ def connect(connection: GcsConnection, secrets: SecretResolver, endpoint: str | 
     if endpoint is not None and endpoint.startswith("http://"):
         from google.auth.credentials import AnonymousCredentials
 
-        return Client(project="none", credentials=AnonymousCredentials(), **options)  # type: ignore[no-untyped-call]
+        return lean(Client(project="none", credentials=AnonymousCredentials(), **options))  # type: ignore[no-untyped-call]
     if connection.credentials is not None:
         key = key_credentials(secrets.reveal(connection.credentials), f"bucket {connection.bucket}")
-        return Client(project=key.project_id or "none", credentials=key, **options)
-    return Client(**options)
+        return lean(Client(project=key.project_id or "none", credentials=key, **options))
+    return lean(Client(**options))
 
 
 def key_credentials(key: str, place: str, scope: str = SCOPE) -> Any:
@@ -88,8 +89,8 @@ class GcsFileStore:
         self._name = bucket
         self._prefix = prefix
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
-        pages = self._list(prefix, PAGE)
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        pages = self._list(prefix, PAGE, start)
         while True:
             with told(self, self.place, f"listing {prefix or 'it'}"):
                 page = next(pages, None)
@@ -165,11 +166,12 @@ class GcsFileStore:
 
         return DEFAULT_RETRY.with_timeout(_RETRY_SECONDS)
 
-    def _list(self, prefix: str, page: int, *, retry: bool = True) -> Iterator[Any]:
+    def _list(self, prefix: str, page: int, start: str = "", *, retry: bool = True) -> Iterator[Any]:
         def pages() -> Iterator[Any]:
             found = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix or None,
+                start_offset=start or None,
                 fields=_FIELDS,
                 page_size=page,
                 timeout=_TIMEOUT,

@@ -105,8 +105,8 @@ class S3FileStore:
         self._bucket = bucket
         self._prefix = prefix
 
-    def list(self, prefix: str) -> Iterator[FileVersion]:
-        token: dict[str, str] = {}
+    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
+        token: dict[str, str] = {"StartAfter": start} if start else {}
         while True:
             with told(self, self.place, f"listing {prefix or 'it'}"):
                 page = self._page(prefix, PAGE, **token)
