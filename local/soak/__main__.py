@@ -139,7 +139,7 @@ def leftovers(deployment: Deployment) -> list[str]:
 
 
 def _arrivals(deployment: Deployment) -> int:
-    return sum(1 for source_id in IDS for _ in deployment.state.list(f"sources/{source_id}/arrivals/"))
+    return sum(1 for source_id in IDS for _ in deployment.state.list(f"arrivals/{source_id}/"))
 
 
 def told(counted: Counter[str]) -> str:

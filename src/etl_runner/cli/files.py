@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from etl_runner.cli.output import Output
 from etl_runner.cli.sources import check_id
 from etl_runner.errors import ConfigError, Problem
 
+_SHOWN = 200
+"""Characters of an event's body; all of it with ``--json``."""
 SourceArgument = Annotated[str, typer.Argument(help="The source's id.")]
 
 
@@ -77,6 +80,32 @@ def replay(
     done = replay_files(_parts(context, settings, local), check_id(source), uris or (), everything)
     text = "nothing was set aside" if not done else f"{len(done)} files arrive again:\n" + "\n".join(done)
     Output(as_json).answer({"source_id": source, "replayed": done}, Text(text))
+
+
+@app.command()
+@reporting
+def unreadable(
+    context: typer.Context,
+    forget: Annotated[bool, typer.Option("--forget", help="Delete them, once they are dealt with.")] = False,
+    settings: SettingsFile = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the events that could not be read, of all sources, with the reason and what they said.
+
+    Example: etl-runner files unreadable --json
+    """
+    kept = _parts(context, settings, local).unreadable
+    events = [asdict(event) for event in kept.all()]
+    page: list[Any] = [Text(f"{len(events)} events could not be read")]
+    if events:
+        table = Table("at", "reason", "body")
+        for event in events:
+            table.add_row(event["at"], Text(event["reason"]), Text(event["body"][:_SHOWN]))
+        page.append(table)
+    if forget:
+        page.append(Text(f"{kept.forget()} are deleted"))
+    Output(as_json).answer({"unreadable": events, "forgotten": forget}, *page)
 
 
 def _parts(context: typer.Context, settings: Path | None, local: bool) -> Any:

@@ -2,7 +2,8 @@
 
 Objects of the state bucket::
 
-    sources/<id>/arrivals/<hash>.json              create-only; hash of uri and version
+    arrivals/<id>/<hash>.json                      create-only; hash of uri and version. What it says is
+                                                   in its metadata too, so that a listing tells all of it
     sources/<id>/attempts/<hash>/<run_id>.json     create-only: a run that failed because of the file
     sources/<id>/set_aside/<hash>.json             create-only: the file is not tried any more, and why
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,13 +23,18 @@ from typing import Any, Literal
 from etl_runner import jsontypes
 from etl_runner.errors import ObjectExists
 from etl_runner.events.object_event import ObjectEvent
-from etl_runner.state.objects import ObjectStore
+from etl_runner.state.objects import ObjectInfo, ObjectStore
 
 SOURCE_KEY = "source"
 _CONNECTIONS = 16
+_FOLDER = "arrivals/"
+"""Of all sources, so that one listing tells which have any."""
+_METADATA = "arrival"
+_MOST_METADATA = 7 << 10
+"""Bytes of metadata; Cloud Storage takes 8 KiB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One version of one object that is to be loaded. ``time`` is the event's, ``noted`` when it was
     written down, both RFC 3339 in UTC."""
@@ -97,19 +104,28 @@ class SetAside:
         return asdict(self)
 
 
+def sources_with_arrivals(objects: ObjectStore) -> set[str]:
+    """The ids of all sources that have arrivals: one listing, however many sources there are."""
+    return {info.name[len(_FOLDER) :].partition("/")[0] for info in objects.list(_FOLDER)}
+
+
 class Arrivals:
     """One source's arrivals in the state bucket."""
 
     def __init__(self, objects: ObjectStore, source_id: str) -> None:
         self._objects = objects
-        self._folder = f"sources/{source_id}/arrivals/"
+        self._folder = f"{_FOLDER}{source_id}/"
         self._attempts = f"sources/{source_id}/attempts/"
         self._aside = f"sources/{source_id}/set_aside/"
 
     def note(self, arrival: Arrival) -> bool:
         """Write an arrival down; False when it was there already."""
+        name, data = f"{self._folder}{arrival.hash}.json", jsontypes.dumps(asdict(arrival))
+        # In ASCII, whatever the file's name: not all ways that metadata takes know anything else.
+        text = json.dumps(asdict(arrival), separators=(",", ":"))
+        metadata = {_METADATA: text} if len(text) <= _MOST_METADATA else None
         try:
-            self._objects.create(f"{self._folder}{arrival.hash}.json", jsontypes.dumps(asdict(arrival)))
+            self._objects.create(name, data, metadata=metadata)
         except ObjectExists:
             return False
         return True
@@ -122,6 +138,10 @@ class Arrivals:
         """The names of all arrivals: a listing, nothing is read."""
         return {_stem(info.name) for info in self._objects.list(self._folder)}
 
+    def listed(self) -> dict[str, Arrival | None]:
+        """All arrivals by their names, from a listing alone; None for one that has to be read."""
+        return {_stem(info.name): _told(info) for info in self._objects.list(self._folder)}
+
     def read(self, hashes: Iterable[str]) -> list[Arrival]:
         """The arrivals of these names; one that is gone meanwhile is left out."""
         names = [f"{self._folder}{one}.json" for one in hashes]
@@ -130,6 +150,12 @@ class Arrivals:
         with ThreadPoolExecutor(min(_CONNECTIONS, len(names))) as pool:
             found = list(pool.map(self._objects.read, names))
         return [Arrival(**jsontypes.loads(stored.data)) for stored in found if stored is not None]
+
+    def all(self) -> list[Arrival]:
+        """Every arrival, in no order."""
+        listed = self.listed()
+        told = [arrival for arrival in listed.values() if arrival is not None]
+        return [*told, *self.read(key for key, arrival in listed.items() if arrival is None)]
 
     def forget(self, hashes: Iterable[str]) -> None:
         """Delete arrivals; one that is gone already is no error."""
@@ -193,6 +219,11 @@ class Arrivals:
         again."""
         self.note(entry.arrival)
         self._objects.delete(f"{self._aside}{entry.arrival.hash}.json")
+
+
+def _told(info: ObjectInfo) -> Arrival | None:
+    text = info.metadata.get(_METADATA)
+    return None if text is None else Arrival(**json.loads(text))
 
 
 def _stem(name: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from etl_runner.commit.close import timestamp
@@ -20,13 +19,13 @@ from etl_runner.events.arrivals import (
 )
 from etl_runner.events.index import IndexEntry
 from etl_runner.events.settings import EventSettings
+from etl_runner.sources.files.current import current_versions
 from etl_runner.sources.files.store import FileStore, FileVersion
 from etl_runner.state.document import State
 from etl_runner.state.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-_CONNECTIONS = 16
 _LONGEST_PAUSE = timedelta(hours=1)
 
 
@@ -36,9 +35,12 @@ class Waiting:
     ``due`` is when the others may, None when there are none."""
 
     ready: tuple[str, ...] = ()
+    """The arrivals' names."""
     due: datetime | None = None
     known: frozenset[tuple[str, str]] = frozenset()
     """The ledger: uri and version of every file that was loaded."""
+    listed: Mapping[str, Arrival | None] = field(default_factory=dict)
+    """What the listing told of the arrivals."""
     most: int = 1
     """Files of one batch. Halved with each failure that no file is known to be to blame for, until the one
     that is stands alone."""
@@ -84,11 +86,11 @@ class Gatherer:
 
     def waiting(self, state: State) -> Waiting:
         """What there is to do, with the ledger of ``state``."""
-        noted = self._arrivals.hashes()
-        if not noted:
+        listed = self._arrivals.listed()
+        if not listed:
             return Waiting()
         known = self._known(state)
-        left = self._tidy(noted, known)
+        left = self._tidy(set(listed), known)
         attempts = self._arrivals.attempts()
         now = self._clock()
         most = self._settings.batch_files
@@ -99,13 +101,13 @@ class Gatherer:
             most = max(1, most if self.whole else min(most, len(left)) >> attempts[SOURCE_KEY].count)
         fresh = left if self.whole else left - attempts.keys()
         if fresh:
-            return Waiting(tuple(sorted(fresh)), None, frozenset(known), most)
+            return Waiting(tuple(sorted(fresh)), None, frozenset(known), listed, most)
         if not left:
             return Waiting()
         # A file that failed comes alone, so that it takes nothing with it when it fails again.
         suspect = min(left, key=lambda key: self._due(attempts[key]))
         due = self._due(attempts[suspect])
-        return Waiting((suspect,), None, frozenset(known)) if due <= now else Waiting((), due)
+        return Waiting((suspect,), None, frozenset(known), listed) if due <= now else Waiting((), due)
 
     def _known(self, state: State) -> set[tuple[str, str]]:
         return set() if self.whole else self._ledger.known(state)
@@ -124,17 +126,17 @@ class Gatherer:
         Raises:
             RetryableError, PermanentError: the source's bucket cannot be read.
         """
-        arrivals = self._arrivals.read(waiting.ready)
+        told = {key: waiting.listed.get(key) for key in waiting.ready}
+        arrivals = [arrival for arrival in told.values() if arrival is not None]
+        arrivals += self._arrivals.read(key for key, arrival in told.items() if arrival is None)
         if self.whole:
             return Batch(tuple(arrivals))
         arrivals.sort(key=self._order)
         arrivals = arrivals[: waiting.most]
-        store = self._open_store()
-        with ThreadPoolExecutor(_CONNECTIONS) as pool:
-            found = list(pool.map(lambda arrival: store.head(arrival.name), arrivals))
+        current = current_versions(self._open_store(), {arrival.name for arrival in arrivals})
         chosen: dict[tuple[str, str], tuple[Arrival, FileVersion]] = {}
-        for arrival, now in zip(arrivals, found, strict=True):
-            current = arrival
+        for arrival in arrivals:
+            now, taken = current[arrival.name], arrival
             if now is None:
                 self._leave_out(arrival, "deleted", "the object was deleted before it could be loaded")
                 continue
@@ -145,10 +147,10 @@ class Gatherer:
                     )
                     self._arrivals.forget([arrival.hash])
                     continue
-                current = replace(arrival, version=now.version, size=now.size, time=now.modified)
-                self._arrivals.note(current)
+                taken = replace(arrival, version=now.version, size=now.size, time=now.modified)
+                self._arrivals.note(taken)
                 self._leave_out(arrival, "replaced", f"the object has version {now.version} now")
-            chosen[current.key] = (current, now)
+            chosen[taken.key] = (taken, now)
         return Batch(
             tuple(arrival for arrival, _ in chosen.values()), tuple(file for _, file in chosen.values())
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from etl_runner.commit.close import RunKey, timestamp, utc_now
 from etl_runner.errors import ConfigError, EtlError, PermanentError, RefusedCall, RetryableError
-from etl_runner.events.arrivals import Arrival
+from etl_runner.events.arrivals import Arrival, sources_with_arrivals
 from etl_runner.events.index import IndexEntry
 from etl_runner.events.index_store import MATCHED_AGE, UNMATCHED_AGE
 from etl_runner.events.load import Loaded
@@ -40,8 +40,15 @@ def file_arrival(parts: EventParts, request: Incoming) -> tuple[dict[str, Any], 
     except RefusedCall:
         raise
     except ConfigError as error:
-        # Delivered again it would say the same. Whoever sent it was shown to be who may.
-        log.error("an event cannot be read and is dropped: %s", error)  # noqa: TRY400
+        # Delivered again it would say the same.
+        if not parts.receiver.vouched(request):
+            raise RefusedCall(f"the call shows nothing of who sends it, and {error}") from error
+        log.error(  # noqa: TRY400
+            "an event cannot be read and is kept aside (`etl-runner files unreadable`): %s",
+            error,
+            extra={"fields": {"event": "event_unreadable"}},
+        )
+        parts.unreadable.keep(request, str(error), timestamp(utc_now()))
         return {"status": "unreadable", "error": str(error)}, {}
     concerned = _note(parts, received)
     deadline = utc_now() + timedelta(seconds=parts.settings.run_seconds)
@@ -61,10 +68,14 @@ def sweep(parts: EventParts) -> dict[str, Any]:
     index = parts.index.current(0.0)
     deadline = utc_now() + timedelta(seconds=parts.settings.run_seconds)
     source_ids = parts.index.source_ids()
+    arrived = sources_with_arrivals(parts.deployment.state)
+
+    def one(source_id: str) -> dict[str, Any] | None:
+        entry = index.entries.get(source_id) if source_id in arrived else None
+        return _sweep_one(parts, source_id, entry, deadline)
+
     with ThreadPoolExecutor(_SWEEPERS) as pool:
-        done = list(
-            pool.map(lambda name: _sweep_one(parts, name, index.entries.get(name), deadline), source_ids)
-        )
+        done = list(pool.map(one, source_ids))
     answers = [answer for answer in done if answer is not None]
     failed = [answer["source_id"] for answer in answers if answer["status"] == "failed"]
     history = drain_history(parts.deployment, {})
@@ -116,7 +127,7 @@ def _later_or_now(parts: EventParts, entry: IndexEntry, patient: bool, deadline:
 
 def _load(parts: EventParts, entry: IndexEntry, deadline: datetime) -> dict[str, Any]:
     try:
-        loaded = parts.loader(entry).load(deadline)
+        loaded = parts.turns.take(entry.source_id, lambda: parts.loader(entry).load(deadline))
     except PermanentError as error:
         # Kept as arrivals, and tried again with the next event and by every sweep.
         log.error("source %s: arrivals cannot be loaded: %s", entry.source_id, error)  # noqa: TRY400
@@ -144,10 +155,10 @@ def _answer(source_id: str, loaded: Loaded) -> dict[str, Any]:
 def _sweep_one(
     parts: EventParts, source_id: str, entry: IndexEntry | None, deadline: datetime
 ) -> dict[str, Any] | None:
-    """One source of the sweep; None when there was nothing to do."""
+    """One source of the sweep, ``entry`` where it has arrivals; None when there was nothing to do."""
     try:
         answer = _free_slot(parts, source_id)
-        if entry is not None and parts.arrivals(source_id).any():
+        if entry is not None:
             return _load(parts, entry, deadline)
         return answer
     except EtlError as error:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from etl_runner.commit.close import Closer, Done, Failure, Pending, RunKey
@@ -20,8 +21,9 @@ from etl_runner.commit.open_run import Opened, Opener
 from etl_runner.errors import EtlError, FileError, PermanentError, RetryableError
 from etl_runner.events.arrivals import SOURCE_KEY, Arrivals
 from etl_runner.events.batch import Batch, Gatherer
-from etl_runner.events.budget import TableOperations, next_batch
+from etl_runner.events.budget import TableOperations, Usage, next_batch
 from etl_runner.events.index import IndexEntry
+from etl_runner.events.linger import Linger
 from etl_runner.events.settings import EventSettings
 from etl_runner.sources.files.store import FileVersion
 from etl_runner.state.store import StateStore
@@ -84,6 +86,11 @@ class Loaded:
     trouble: EtlError | None = None
     """Why the last run failed, when no file is to blame."""
 
+    def then(self, more: Loaded) -> Loaded:
+        """Both, one after the other."""
+        runs, files, failed = [*self.runs, *more.runs], self.files + more.files, self.failed + more.failed
+        return Loaded(more.status, runs, files, failed, more.until, more.trouble)
+
 
 class ArrivalLoader:
     """Loads the arrivals of one source."""
@@ -111,6 +118,7 @@ class ArrivalLoader:
         self._operations = operations
         self._settings = settings
         self._sleep = sleep
+        self._linger = Linger(arrivals, settings, closer.clock, sleep)
 
     def load(self, deadline: datetime) -> Loaded:
         """Load until nothing is left that may be loaded now, somebody else holds the slot, or it is late.
@@ -130,7 +138,8 @@ class ArrivalLoader:
                 if not waiting.ready:
                     result.until = waiting.due
                     return self._ended(result, "postponed" if waiting.due else "empty")
-            wait = self._wait()
+            usage = self._operations.usage(self._entry.table)
+            wait = self._wait(usage)
             if wait is None or wait > LONGEST_WAIT:
                 result.until = None if wait is None else self._closer.clock() + wait
                 return self._ended(result, "postponed")
@@ -139,17 +148,18 @@ class ArrivalLoader:
             opened = self._opener.open_run(f"ev-{secrets.token_hex(8)}")
             if not isinstance(opened, Opened):
                 return self._ended(result, "held")
-            self._sleep(max(wait.total_seconds(), self._settings.linger_seconds))
-            if self._run(opened, deadline, result):
+            if self._run(opened, partial(self._linger.wait, wait, usage), deadline, result):
                 return self._ended(result, "handed_over")
 
-    def _run(self, opened: Opened, deadline: datetime, result: Loaded) -> bool:
-        """One run, from its taken slot to its end. True: somebody else goes on with it."""
+    def _run(self, opened: Opened, gather: Callable[[], None], deadline: datetime, result: Loaded) -> bool:
+        """One run, from its taken slot to its end; it begins with ``gather``, which waits for more arrivals.
+        True: somebody else goes on with it."""
         key = opened.key
         batch = Batch()
         trouble: EtlError | None = None
         step = "arrivals"
         try:
+            gather()
             # The ledger as it was when the slot was taken: nobody adds to it while the slot is ours.
             waiting = self._gatherer.waiting(opened.state)
             batch = self._repeat(lambda: self._gatherer.batch(waiting))
@@ -234,9 +244,8 @@ class ArrivalLoader:
         receipt = {"engine": "none", "notes": ["no arrival was left to load"]}
         self._closer.advance(key, receipt, phase="extracting", watermark=None, ledger_segment=None)
 
-    def _wait(self) -> timedelta | None:
+    def _wait(self, usage: Usage) -> timedelta | None:
         """How long the next batch has to wait for the table's sake; None: nobody can say yet."""
-        usage = self._operations.usage(self._entry.table)
         now = self._closer.clock()
         moment = next_batch(usage, self._settings.table_operations, now)
         wait = None if moment is None else max(moment - now, timedelta(0))

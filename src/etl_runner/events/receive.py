@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from etl_runner import jsontypes
-from etl_runner.errors import ForbiddenCall, RefusedCall
+from etl_runner.errors import ConfigError, ForbiddenCall, RefusedCall
 from etl_runner.events import azure, cloud_storage, s3
 from etl_runner.events.object_event import ObjectEvent, instant, unreadable
 from etl_runner.events.settings import EventSettings
@@ -110,6 +110,29 @@ class Receiver:
             self._check_google(request)
             return _from_pubsub(body)
         return self._from_cloud_events(request, body if isinstance(body, list) else [body])
+
+    def vouched(self, request: Incoming) -> bool:
+        """Whether a request comes from somebody who may call, whatever it says: anybody can reach a public
+        function.
+
+        Raises:
+            RetryableError: keys cannot be fetched now.
+        """
+        if "x-amz-sns-message-type" in request.headers:
+            proofs: tuple[Callable[[], None], ...] = (lambda: self._sns.verify(request.json()),)
+        else:
+            proofs = (
+                lambda: self._check_google(request),
+                lambda: self._check_event_grid(request),
+                lambda: self._check_key(request),
+            )
+        for proof in proofs:
+            try:
+                proof()
+            except (RefusedCall, ForbiddenCall, ConfigError):
+                continue
+            return True
+        return False
 
     def _from_sns(self, message: Mapping[str, Any]) -> Received:
         self._sns.verify(message)

@@ -51,7 +51,7 @@ def files_report(parts: EventParts, source_id: str, loaded: int) -> dict[str, An
             "attempts": attempts.get(arrival.hash, Attempts()).count,
             "reason": attempts.get(arrival.hash, Attempts()).reason or None,
         }
-        for arrival in sorted(arrivals.read(arrivals.hashes()), key=lambda arrival: arrival.noted)
+        for arrival in sorted(arrivals.all(), key=lambda arrival: arrival.noted)
         if arrival.key not in known
     ]
     source = attempts.get(SOURCE_KEY)

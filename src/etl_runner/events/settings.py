@@ -38,7 +38,7 @@ class EventSettings:
     max_age_seconds: int = 90_000
     """Events of S3 and Azure that are older are refused. Event Grid and EventBridge repeat for a day."""
     linger_seconds: float = 2.0
-    """How long the holder of a slot waits for more arrivals before it plans."""
+    """How long the holder of a slot waits for more arrivals before it plans, unless a file comes alone."""
     run_seconds: int = 420
     """How long one call loads; event functions live 540 seconds."""
     lease_seconds: int = 600

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from etl_runner.events.index_store import IndexStore
 from etl_runner.events.load import ArrivalLoader
 from etl_runner.events.receive import Receiver
 from etl_runner.events.settings import EventSettings
+from etl_runner.events.turns import Turns
+from etl_runner.events.unreadable import UnreadableEvents
 from etl_runner.gcp import clients
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.state.ledger import Ledger
@@ -37,8 +38,7 @@ class EventParts:
     def __init__(self, deployment: Deployment, settings: EventSettings) -> None:
         self.deployment = deployment
         self.settings = settings
-        self._stores: dict[str, FileStore] = {}
-        self._lock = threading.Lock()
+        self.turns = Turns()
 
     @cached_property
     def receiver(self) -> Receiver:
@@ -50,6 +50,11 @@ class EventParts:
         """Which sources an object concerns."""
         names = self.deployment.settings
         return IndexStore(self.deployment.config, self.deployment.state, names.project, names.dataset)
+
+    @cached_property
+    def unreadable(self) -> UnreadableEvents:
+        """Events that could not be read."""
+        return UnreadableEvents(self.deployment.state)
 
     @cached_property
     def operations(self) -> TableOperations:

@@ -13,9 +13,11 @@ from etl_runner.errors import EtlError
 from etl_runner.events import handle
 from etl_runner.events.object_event import ObjectEvent
 from etl_runner.events.receive import Incoming, Received, Receiver
+from etl_runner.events.report import files_report
 from etl_runner.events.settings import EventSettings
 from etl_runner.events.wiring import EventParts, fetch
 from etl_runner.gcp.deployment import Deployment
+from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
 from local import rest
 from local.azure import AzureServer
@@ -267,4 +269,49 @@ def test_a_poisonous_file_does_not_hold_up_the_others(stack: Stack) -> None:
     (aside,) = desk.parts.arrivals(desk.id).all_set_aside()
     assert aside.arrival.name.endswith("bad.parquet")
     assert aside.attempts == 3
+    assert not desk.parts.arrivals(desk.id).any()
+
+
+@pytest.mark.parametrize(
+    ("on_overwrite", "rows", "outcomes"),
+    [
+        ("append", [(1, "n1"), (2, "n2"), (3, "n3")], ["loaded", "loaded", "loaded"]),
+        ("ignore", [(1, "n1"), (3, "n3")], ["loaded", "ignored", "loaded"]),
+        ("fail", [(1, "n1"), (3, "n3")], ["loaded", "loaded"]),
+    ],
+)
+def test_an_overwritten_object_follows_on_overwrite(
+    stack: Stack, on_overwrite: str, rows: list[tuple[int, str]], outcomes: list[str]
+) -> None:
+    desk = Desk(stack)
+    desk.quiet_source(on_overwrite=on_overwrite)
+    first = desk.event("a.csv", csv(1))
+    desk.deliver(first)
+    second = desk.event("a.csv", csv(2))
+    for _ in range(4):
+        desk.deliver(second)
+    desk.deliver(first)  # late, and older than what is there
+    desk.deliver(desk.event("b.csv", csv(3)))
+    assert desk.rows() == rows
+    arrivals = desk.parts.arrivals(desk.id)
+    assert not arrivals.any()
+    state = desk.deployment.store(desk.id).read()
+    assert [entry.outcome for entry in Ledger(desk.deployment.state, desk.id).read(state)] == outcomes
+    aside = {(one.kind, one.arrival.version) for one in arrivals.all_set_aside()}
+    refused = {("poisonous", second.version)} if on_overwrite == "fail" else set()
+    assert aside - {("replaced", first.version)} == refused
+    assert all("on_overwrite" in one.reason for one in arrivals.all_set_aside() if one.kind == "poisonous")
+
+
+def test_an_object_deleted_before_its_turn_is_reported_and_holds_nothing_up(stack: Stack) -> None:
+    desk = Desk(stack)
+    desk.quiet_source()
+    gone, there = desk.event("gone.csv", csv(1)), desk.event("there.csv", csv(2))
+    stack.storage.client().bucket(gone.bucket).blob(gone.name).delete()
+    assert desk.deliver(gone, there)["sources"][0]["files"] == 1
+    assert desk.rows() == [(2, "n2")]
+    (aside,) = desk.parts.arrivals(desk.id).all_set_aside()
+    assert (aside.kind, aside.arrival.uri) == ("deleted", gone.uri)
+    report = files_report(desk.parts, desk.id, 10)
+    assert [(one["uri"], one["kind"]) for one in report["set_aside"]] == [(gone.uri, "deleted")]
     assert not desk.parts.arrivals(desk.id).any()

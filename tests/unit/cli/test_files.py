@@ -8,6 +8,8 @@ import pytest
 
 from etl_runner import jsontypes
 from etl_runner.events.arrivals import Arrival, Arrivals, SetAside
+from etl_runner.events.receive import Incoming
+from etl_runner.events.unreadable import UnreadableEvents
 from tests.unit.cli.conftest import FakeDeployment
 
 SALES = Arrival("gs://lake/in/a.csv", "in/a.csv", "7", 10, "2026-01-01T00:00:00+00:00", "gcs", "e", "2026")
@@ -60,3 +62,12 @@ def test_what_cannot_be_replayed_is_said(sales: FakeDeployment) -> None:
     assert sales.json("files", "replay", "sales", SALES.uri)[0] == 3
     assert sales.json("files", "replay", "sales")[0] == 3
     assert sales.json("files", "nobody")[0] == 6
+
+
+def test_events_that_could_not_be_read_are_shown_and_forgotten(sales: FakeDeployment) -> None:
+    request = Incoming("POST", {"content-type": "text/plain"}, {}, b"junk")
+    UnreadableEvents(sales.state).keep(request, "the body is not JSON", "2026-01-01T00:00:00+00:00")
+    assert "the body is not JSON" in sales.invoke("files", "unreadable").stdout
+    code, answer = sales.json("files", "unreadable", "--forget")
+    assert (code, [event["body"] for event in answer["unreadable"]]) == (0, ["junk"])
+    assert sales.json("files", "unreadable")[1]["unreadable"] == []

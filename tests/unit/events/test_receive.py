@@ -327,6 +327,29 @@ class TestEventGrid:
                 messages.event_grid(), {"authorization": f"Bearer {signing.token(other, signed_by='entra')}"}
             )
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"exp": int(signing.NOW.timestamp()) - 3_600},
+            {"nbf": int(signing.NOW.timestamp()) + 3_600},
+            {"iss": "https://sts.windows.net/another-tenant/"},
+            {"aud": AUDIENCE},
+        ],
+    )
+    def test_tokens_of_entra_that_prove_nothing(self, desk: Desk, changes: dict[str, Any]) -> None:
+        good = claims(aud="api://etl", iss=f"https://sts.windows.net/{TENANT}/")
+        for issued, signer in ((good, "google"), ({**good, **changes}, "entra")):
+            header = {"authorization": f"Bearer {signing.token(issued, signed_by=signer)}"}
+            with pytest.raises(RefusedCall):
+                desk.post(messages.event_grid(), header)
+
+    @pytest.mark.parametrize(
+        ("moment", "why"), [("2026-05-01T00:00:00Z", "too old"), ("2026-05-05T00:00:00Z", "future")]
+    )
+    def test_an_old_event_is_a_replay(self, desk: Desk, moment: str, why: str) -> None:
+        with pytest.raises(ForbiddenCall, match=why):
+            desk.post({**messages.event_grid(), "time": moment}, key=KEY)
+
     def test_a_google_token_opens_nothing_here(self, desk: Desk) -> None:
         with pytest.raises(RefusedCall):
             desk.post(messages.event_grid(), bearer())
