@@ -25,7 +25,7 @@ from tools.setup import find_uv
 # One process makes the environment for all.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("function-archives")]
 
-FUNCTIONS = ("trigger", "plan", "finalize", "file_arrival", "sweep")
+FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 # What a function imports while it works, and not before.
 LATER = {
     "trigger": ("commit.finalize", "commit.prepare", "events.run_events", "gcp.jobs", "config.load"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.infra import dockerfile, flex_template, hcl_check, terraform, workflow
+from tools.infra.__main__ import main
 from tools.infra.modules import AWS, AZURE, GOOGLE, MODULES, ROOT, Module
 from tools.infra.report import Problem, Result
 
@@ -109,6 +110,20 @@ def test_without_terraform_the_skip_is_shown(monkeypatch: pytest.MonkeyPatch) ->
     results = terraform_of(ROOT)
     assert len(results) == 3
     assert all(result.lines(ROOT)[0].startswith("SKIPPED  terraform") for result in results)
+
+
+def test_the_command_fails_with_file_and_line_also_where_there_is_no_terraform(
+    tree: Path, plant: Plant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERRAFORM", "no-such-terraform")
+    assert main(tree) == 0
+    assert capsys.readouterr().out.count("SKIPPED  terraform") == 3 * len(MODULES)
+    plant(BUCKETS, "uniform_bucket_level_access = true", "uniform_bucket_level_acess = true")
+    plant(ETL, "                  name: ${job}\n", "                  job: ${job}\n")
+    assert main(tree) == 1
+    told = capsys.readouterr().out
+    for file, near in ((BUCKETS, "uniform_bucket_level_acess"), (ETL, "job: ${job}")):
+        assert f"  {file}:{line_of(tree, file, near)}: " in told
 
 
 # -- faults in *.tf ---------------------------------------------------------------------------------------

@@ -23,11 +23,11 @@ def results(root: Path = ROOT) -> list[Result]:
     return found
 
 
-def main() -> int:
-    """Print how each check ended."""
-    found = results()
+def main(root: Path = ROOT) -> int:
+    """Print how each check of a tree ended."""
+    found = results(root)
     for result in found:
-        sys.stdout.write("\n".join(result.lines(ROOT)) + "\n")
+        sys.stdout.write("\n".join(result.lines(root)) + "\n")
     return 1 if any(result.problems for result in found) else 0
 
 
