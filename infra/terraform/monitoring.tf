@@ -16,6 +16,7 @@ locals {
 
   counters = {
     table_budget_low = { description = "Batches that waited because a table's operations of the day run short", filter = "jsonPayload.event=\"table_budget\"" }
+    event_unreadable = { description = "Events that cannot be read and were kept aside", filter = "jsonPayload.event=\"event_unreadable\"" }
     files_set_aside  = { description = "Files that were set aside after several failed attempts", filter = "jsonPayload.event=\"file_set_aside\"" }
   }
 
@@ -98,6 +99,14 @@ locals {
         "metric.type=\"logging.googleapis.com/user/${google_logging_metric.counter["files_set_aside"].name}\" AND resource.type=\"cloud_run_revision\"",
       ]
       what = "A file failed several times and is not tried again; those behind it go on. The log names the file and the reason. Replace the file, which is a new version and is loaded as such."
+    }
+    event_unreadable = {
+      title    = "an event cannot be read"
+      severity = "WARNING"
+      filters = [
+        "metric.type=\"logging.googleapis.com/user/${google_logging_metric.counter["event_unreadable"].name}\" AND resource.type=\"cloud_run_revision\"",
+      ]
+      what = "A sender that may send told something that is no event of an object. It was acknowledged and kept: `etl-runner files unreadable` shows reason and text. Its object is not loaded by it; the source's next scheduled run finds it."
     }
     dead_letters = {
       title    = "run events were not processed"

@@ -61,6 +61,15 @@ def test_the_end_of_a_run_logs_every_field_that_a_metric_reads(caplog: pytest.Lo
     assert 'jsonPayload.event="run_ended"' in MONITORING
 
 
+def test_every_event_that_is_logged_by_name_is_counted() -> None:
+    sources = (path.read_text() for path in (ROOT / "src" / "etl_runner").rglob("*.py"))
+    logged = {name for text in sources for name in re.findall(r'"event": "(\w+)"', text)}
+    assert {"run_ended", "table_budget", "event_unreadable"} <= logged
+    # Rejects that were kept are a field of the run's end, too.
+    counted = set(re.findall(r'jsonPayload\.event=\\?"(\w+)', MONITORING)) | {"rejects_kept"}
+    assert logged == counted
+
+
 def test_a_run_that_failed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert line_of_a_run({**RECEIPT, "outcome": "failed"}, caplog)["severity"] == "WARNING"
 

@@ -185,7 +185,7 @@ run "five_variables_are_enough" {
     error_message = "the folder's documents are uploaded under their names"
   }
   assert {
-    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && toset(keys(google_monitoring_alert_policy.this)) == toset(["run_failed", "rejects", "rejects_kept", "row_mismatch", "arrivals_backlog", "events_fail", "sweep_fails", "table_budget", "file_set_aside", "dead_letters"])
+    condition     = toset(keys(google_monitoring_alert_policy.no_run)) == toset(["customers", "orders"]) && toset(keys(google_monitoring_alert_policy.this)) == toset(["run_failed", "rejects", "rejects_kept", "row_mismatch", "arrivals_backlog", "events_fail", "sweep_fails", "table_budget", "file_set_aside", "event_unreadable", "dead_letters"])
     error_message = "an alert is missing"
   }
   assert {
@@ -197,7 +197,7 @@ run "five_variables_are_enough" {
     error_message = "what a function logs is counted by no metric"
   }
   assert {
-    condition     = alltrue([for m in [google_logging_metric.this["runs_rejecting"], google_logging_metric.this["rejects_kept"], google_logging_metric.counter["table_budget_low"], google_logging_metric.counter["files_set_aside"]] : strcontains(join(" ", flatten([for a in google_monitoring_alert_policy.this : [for c in a.conditions : c.condition_threshold[0].filter]])), "user/${m.name}\"")])
+    condition     = alltrue([for m in [google_logging_metric.this["runs_rejecting"], google_logging_metric.this["rejects_kept"], google_logging_metric.counter["table_budget_low"], google_logging_metric.counter["files_set_aside"], google_logging_metric.counter["event_unreadable"]] : strcontains(join(" ", flatten([for a in google_monitoring_alert_policy.this : [for c in a.conditions : c.condition_threshold[0].filter]])), "user/${m.name}\"")])
     error_message = "a metric of rejects, budget or files set aside raises no alert"
   }
   assert {
