@@ -32,6 +32,8 @@ class Prices:
     gib_month: float = 0.020
     query_tib: float = 6.25
     schedule_month: float = 0.10
+    worker_cpu_hour: float = 0.056
+    worker_gib_hour: float = 0.003557
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Run:
     start_seconds: float = 20
     """Of a task, before it reads."""
     staging_days: float = 1
+    workers: int = 0
+    """Dataflow's, of ``cpu`` and four times as many GiB (n2-standard); 0: the Cloud Run Job extracts."""
+    worker_start_seconds: float = 180
+    """Launcher and workers, before they read."""
 
     @property
     def units(self) -> int:
@@ -62,7 +68,9 @@ class Run:
 def parts(run: Run, prices: Prices) -> dict[str, float]:
     """Dollars of a run, by what they are paid for."""
     extracting = run.rows > 0
-    seconds = (run.start_seconds * run.tasks + run.rows / run.rows_per_second) if extracting else 0.0
+    reading = run.rows / run.rows_per_second
+    seconds = (run.start_seconds * run.tasks + reading) if extracting and not run.workers else 0.0
+    worker_hours = (run.worker_start_seconds * run.workers + reading) / 3600 if run.workers else 0.0
     polls = 10 if extracting else 0
     function_seconds = 12.0 if extracting else 4.0
     writes = 8 + (2 * run.units + 2 if extracting else 0)
@@ -70,6 +78,7 @@ def parts(run: Run, prices: Prices) -> dict[str, float]:
     gib = run.rows * run.row_bytes / 2**30
     return {
         "job": seconds * (run.cpu * prices.job_cpu_second + run.gib * prices.job_gib_second),
+        "Dataflow": worker_hours * run.cpu * (prices.worker_cpu_hour + 4 * prices.worker_gib_hour),
         "functions": function_seconds * (prices.function_cpu_second + 2 * prices.function_gib_second),
         "workflow": (25 + 3 * polls) * prices.workflow_step,
         "objects": writes * prices.object_write + reads * prices.object_read,
@@ -83,6 +92,7 @@ EXAMPLES = {
     "nothing new": Run(0),
     "100,000 rows appended": Run(100_000),
     "10 million rows appended, 4 tasks": Run(10_000_000, tasks=4),
+    "100 million rows appended, 10 workers": Run(100_000_000, workers=10),
     "100,000 rows merged into 20 GiB of partitions": Run(100_000, merge_bytes=20 * 2**30),
 }
 

@@ -26,5 +26,12 @@ def test_one_task_of_the_job_by_hand() -> None:
     assert parts(Run(10_000_000), Prices())["job"] == pytest.approx(60 * 0.000088)
 
 
+def test_workers_by_hand() -> None:
+    # 2 workers: 180 s to start each, 40 s to read; 4 CPU and 16 GiB
+    spent = parts(Run(10_000_000, workers=2), Prices())
+    assert spent["Dataflow"] == pytest.approx((360 + 40) / 3600 * (4 * 0.056 + 16 * 0.003557))
+    assert spent["job"] == 0
+
+
 def test_a_tebibyte_that_is_merged_costs_its_price() -> None:
     assert parts(Run(1, merge_bytes=2**40), Prices())["BigQuery merge"] == 6.25
