@@ -41,10 +41,12 @@ Roles that are not Google's own:
 - Google's service agents have the roles that Google gives them when an API is enabled.
 - Whoever applies the module needs, on the project: `roles/run.admin`, `roles/cloudfunctions.admin`,
   `roles/workflows.admin`, `roles/cloudscheduler.admin`, `roles/storage.admin`, `roles/bigquery.admin`,
-  `roles/pubsub.admin`, `roles/secretmanager.admin`, `roles/artifactregistry.admin`,
+  `roles/pubsub.admin`, `roles/eventarc.admin`, `roles/secretmanager.admin`, `roles/artifactregistry.admin`,
   `roles/iam.serviceAccountAdmin`, `roles/iam.serviceAccountUser`, `roles/iam.roleAdmin`,
   `roles/resourcemanager.projectIamAdmin`, `roles/logging.configWriter`, `roles/monitoring.editor` and
-  `roles/serviceusage.serviceUsageAdmin`.
+  `roles/serviceusage.serviceUsageAdmin`; with `kms_key`, `roles/cloudkms.admin` on the key.
+- Whoever runs `etl-runner doctor`, which only reads, needs `roles/viewer` and `roles/iam.securityReviewer`
+  on the project.
 - Whoever starts runs by hand needs `roles/workflows.invoker`; whoever reads receipts,
   `roles/storage.objectViewer` on the state bucket.
 """

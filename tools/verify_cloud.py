@@ -20,12 +20,12 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etl_runner.errors import ConfigError
 from etl_runner.gcp import clients
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.settings import Settings
@@ -295,11 +295,10 @@ def settings_for(project: str, dataset: str) -> Settings:
     return Settings(project, region, location, dataset, "made", "by", "itself")
 
 
-@contextmanager
-def _local() -> Iterator[Settings]:
+def _local() -> Settings:
     from etl_runner.cli.deployment import read_settings
 
-    yield read_settings(None, True)
+    return read_settings(None, True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -317,10 +316,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_usage(sys.stderr)
         sys.stderr.write("give --project and --dataset, or --local\n")
         return 2
-    if options.local:
-        with _local() as settings:
-            return verify(settings)
-    return verify(settings_for(options.project, options.dataset))
+    try:
+        settings = _local() if options.local else settings_for(options.project, options.dataset)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return verify(settings)
 
 
 def verify(settings: Settings) -> int:
