@@ -68,8 +68,8 @@ def match_columns(
     Raises:
         ConfigError: a selected or mapped column does not exist at the source.
         ConfigError: also an upsert whose key or cursor does not do.
-        PermanentError: schema drift that the document forbids, types that cannot be joined, or a REQUIRED
-            destination column that nothing fills.
+        PermanentError: schema drift that the document forbids, nested fields that the destination lacks,
+            types that cannot be joined, or a REQUIRED destination column that nothing fills.
     """
     selected = _select(document, description.columns)
     names = destination_names([column.name for column in selected], document.column_mapping)
@@ -91,6 +91,7 @@ def match_columns(
             mode: Mode = "REPEATED" if column.natural.mode == "REPEATED" else "NULLABLE"
             field = replace(column.natural, name=names[column.name], mode=mode)
             added.append(field)
+        _check_nested(destination, column.natural, field)
         columns.append(PlannedColumn(column.name, column.type, field, expression(column, field)))
     if not columns:
         raise PermanentError(f"no column of the source goes to {destination.path}: nothing to load")
@@ -194,6 +195,31 @@ def _metadata(
             added.append(field)
             wanted.append(name)
     return tuple(wanted)
+
+
+def _check_nested(destination: Destination, natural: BqField, field: BqField) -> None:
+    """A RECORD's fields are not added or left out as columns are: values would be lost without a word."""
+    lacking = _lacking(natural, field, field.name)
+    if lacking:
+        raise PermanentError(
+            f"{destination.path} lacks nested fields of the source: {', '.join(lacking)}; schema_drift is "
+            "for whole columns: add the fields to the table's schema, or make "
+            f"{field.name} a JSON or STRING column"
+        )
+
+
+def _lacking(natural: BqField, field: BqField, path: str) -> list[str]:
+    if not natural.type == field.type == "STRUCT":
+        return []
+    known = {nested.name.lower(): nested for nested in field.fields}
+    found: list[str] = []
+    for nested in natural.fields:
+        inner = f"{path}.{nested.name}"
+        if nested.name.lower() in known:
+            found += _lacking(nested, known[nested.name.lower()], inner)
+        else:
+            found.append(inner)
+    return found
 
 
 def _check_required(destination: Destination, columns: Sequence[PlannedColumn]) -> None:

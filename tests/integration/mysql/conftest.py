@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from local.mariadb import MariaDbServer
+from local.stack import Stack
+from tests.conftest import Database as Postgres
 from tests.conftest import fresh_name
+from tests.integration.exactness.lab import Lab
 from tests.integration.mysql.support import Database
 
 
@@ -37,3 +40,12 @@ def mariadb(module_database: Database) -> Database:
     """That database, without the tables of the test before."""
     module_database.clear()
     return module_database
+
+
+@pytest.fixture
+def lab(stack: Stack, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A laboratory on the running topology."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", stack.environ["PUBSUB_EMULATOR_HOST"])
+    laboratory = Lab(stack, postgres, tmp_path / "password")
+    yield laboratory
+    laboratory.close()

@@ -94,6 +94,37 @@ def test_drift_that_is_to_fail_names_the_columns() -> None:
         _match(_existing(BqField("id", "INT64")), schema_drift="fail")
 
 
+BOX = BqField(
+    "Box",
+    "STRUCT",
+    fields=(BqField("a", "INT64"), BqField("B", "STRUCT", "REPEATED", (BqField("c", "DATE"),))),
+)
+
+
+@pytest.mark.parametrize("drift", ["evolve", "ignore", "fail"])
+@pytest.mark.parametrize(
+    ("existing", "lacking"),
+    [
+        ((BqField("x", "INT64"),), "box.a, box.B"),
+        ((BqField("A", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("x", "DATE"),))), "box.B.c"),
+        ((BqField("a", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("c", "DATE"),))), None),
+    ],
+)
+def test_nested_fields_that_the_destination_lacks_are_named_whatever_the_policy(
+    existing: tuple[BqField, ...], lacking: str | None, drift: str
+) -> None:
+    destination = _existing(BqField("box", "STRUCT", fields=existing))
+    description = Description((SourceColumn("Box", "record", BOX),))
+    document = _document(schema_drift=drift, metadata_columns=False)
+    if lacking is None:
+        assert match_columns(document, description, destination, lambda *_: None).destination.added == ()
+        return
+    with pytest.raises(
+        PermanentError, match=f"lacks nested fields of the source: {lacking}; schema_drift is"
+    ):
+        match_columns(document, description, destination, lambda *_: None)
+
+
 def test_a_required_column_that_nothing_fills_is_refused() -> None:
     with pytest.raises(PermanentError, match="requires columns that the source does not fill: customer"):
         _match(_existing(BqField("id", "INT64"), BqField("customer", "STRING", "REQUIRED")))
