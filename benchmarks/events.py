@@ -29,7 +29,6 @@ from benchmarks.event_matching import matching
 from etl_runner.events.arrivals import Arrivals
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.state.receipts import Receipts
-from local.bigquery.front.faults import Fault
 from local.functions import FunctionServer
 from local.identity import PUSH_ACCOUNT
 from local.layout import REPOSITORY
@@ -66,8 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     stack = Stack.start(data, environ=os.environ)
     try:
         if options.job_seconds:
-            slow = Fault("slow_job", "POST", "/jobs", seconds=options.job_seconds, times=1_000_000)
-            stack.bigquery.faults.add(slow)
+            stack.bigquery.faults.inject(
+                "slow_job", method="POST", path="/jobs", seconds=options.job_seconds, times=1_000_000
+            )
             say(f"every load job takes {options.job_seconds:g} s")
         return measure(_Bench(stack), options)
     finally:
