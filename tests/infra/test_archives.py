@@ -6,6 +6,7 @@ The environment is installed from PyPI, as the platform does it; nothing of the 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,13 @@ def unpack(name: str, target: Path) -> None:
     shutil.copy(ROOT / "functions" / name / "main.py", target)
     shutil.copy(ROOT / "functions" / name / "requirements.txt", target)
     endings = (".py", ".json", ".sql")
+    text = (ROOT / "infra" / "terraform" / "functions.tf").read_text()
+    (left_out,) = re.findall(r'^  left_out = "(.*)"$', text, re.MULTILINE)
     for path in (each for each in (ROOT / "src").glob("etl_runner/**/*") if each.suffix in endings):
-        copy = target / path.relative_to(ROOT / "src")
+        name_in_it = path.relative_to(ROOT / "src")
+        if re.match(left_out, name_in_it.as_posix()):
+            continue
+        copy = target / name_in_it
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
 

@@ -51,6 +51,10 @@ run "five_variables_are_enough" {
     error_message = "a function's archive holds more than its main.py, requirements.txt and etl_runner"
   }
   assert {
+    condition     = alltrue([for files in local.function_files : !anytrue([for file in keys(files) : startswith(file, "etl_runner/cli/") || startswith(file, "etl_runner/doctor/") || startswith(file, "etl_runner/execution/beam/")])])
+    error_message = "a function's archive holds the command, doctor or the Beam pipeline"
+  }
+  assert {
     condition     = alltrue([for files in local.function_files : contains(keys(files), "etl_runner/settings.py") && contains(keys(files), "etl_runner/history/tables/etl_runs.json") && contains(keys(files), "main.py") && contains(keys(files), "requirements.txt")])
     error_message = "a function's archive lacks main.py, requirements.txt or etl_runner"
   }
