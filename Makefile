@@ -53,8 +53,9 @@ format: setup  ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Measure cold starts, ours, the limit and other tools in one run (ROWS=1000000 ROUNDS=3)
+bench: setup  ## Measure cold starts, idle runs, ours, the limit and other tools in one run (ROWS=1000000 ROUNDS=3)
 	$(PY) -m benchmarks.cold_start
+	$(PY) -m benchmarks.idle
 	$(PY) -m benchmarks --rows $(ROWS) --rounds $(ROUNDS) --write docs $(BENCH_ARGS)
 
 soak: setup  ## Schedules, events, writers and faults together: make soak MINUTES=10

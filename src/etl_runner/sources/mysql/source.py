@@ -17,7 +17,7 @@ from etl_runner.planning.plan import PlanHeader, PlannedColumn, Window
 from etl_runner.sources.base import Description, Extract, PlanRequest, Session, SourceColumn
 from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.mysql import estimate as estimates
-from etl_runner.sources.mysql import schema, types, units
+from etl_runner.sources.mysql import probe, schema, types, units
 from etl_runner.sources.mysql.connect import Control, Target, open_control
 from etl_runner.sources.mysql.incremental import Incremental, cursor_of, fix_window, given_window
 from etl_runner.sources.mysql.quoting import identifier
@@ -91,6 +91,10 @@ class MySqlSource:
             cut = units.cut(
                 control, relation, incremental, rows, request.unit_rows, request.most_units(rows.rows)
             )
+            few = bool(cut.units) and rows.rows < probe.MOST_ROWS
+            if incremental and few and probe.nothing_new(control, relation, incremental.condition):
+                cut = replace(cut, units=(), how="none, nothing is new")
+                rows = replace(rows, rows=0)
         catalog = incremental is None
         notes = [] if incremental is None else list(incremental.notes)
         notes.append(f"units: {cut.how}")
