@@ -18,7 +18,9 @@ from etl_runner.commit.close import Clock, RunKey, timestamp
 from etl_runner.commit.rejects import SUFFIX
 from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
+from etl_runner.config.types import FILE_TYPES
 from etl_runner.convert.fields import BqField
+from etl_runner.convert.names import destination_names
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.destination import METADATA_FIELDS, Tables, find_destination, match_columns
 from etl_runner.planning.plan import (
@@ -31,7 +33,7 @@ from etl_runner.planning.plan import (
     WorkUnit,
     run_prefix,
 )
-from etl_runner.planning.upsert import Merge
+from etl_runner.planning.upsert import Merge, merge_of
 from etl_runner.rejects.corrections import Corrections
 from etl_runner.rejects.table import RejectedRow, RejectsTable
 from etl_runner.settings import Settings
@@ -53,8 +55,8 @@ def replayed_runs(ledger: Ledger, state: State) -> set[str]:
 
 @dataclass(frozen=True)
 class ReplayPlanner:
-    """Makes the plans of replays. ``open_source`` is asked for an upsert only, whose key is named at the
-    source."""
+    """Makes the plans of replays. ``open_source`` is asked for an upsert of a database only, whose key is
+    named at the source."""
 
     settings: Settings
     tables: Tables
@@ -99,8 +101,7 @@ class ReplayPlanner:
         merge: Merge | None = None
         if document.load_type == "upsert":
             disposition = "merge"
-            source = self.open_source(resolved)
-            merge = match_columns(document, source.describe(), destination, source.expression).merge
+            merge = self._merge(resolved, destination)
         total = sum(unit.rows or 0 for unit in units)
         segment = ledger.write(
             key.run_id,
@@ -145,6 +146,20 @@ class ReplayPlanner:
             notes=(f"replay of the rejects of {', '.join(wanted)}",),
         )
         return Plan(header, units)
+
+    def _merge(self, resolved: ResolvedSource, destination: Destination) -> Merge | None:
+        document = resolved.document
+        if document.source_type not in FILE_TYPES:
+            source = self.open_source(resolved)
+            return match_columns(document, source.describe(), destination, source.expression).merge
+        # The bucket may hold other files by now, or none: the destination has the columns that were loaded.
+        cursor = document.timestamp_column
+        wanted = [*document.primary_key_column, *([cursor] if cursor else [])]
+        names = destination_names(list(dict.fromkeys(wanted)), document.column_mapping)
+        existing = {field.name.lower(): field for field in destination.schema}
+        found = {name: existing[to.lower()] for name, to in names.items() if to.lower() in existing}
+        loaded = {field.name: field for field in destination.schema} | found
+        return merge_of(document, destination, loaded, loaded)
 
     def _stage(self, key: RunKey, rows: Iterator[RejectedRow]) -> tuple[tuple[WorkUnit, ...], dict[str, Any]]:
         """The rows as objects of :data:`UNIT_ROWS` rows each, and the columns that they carry."""
