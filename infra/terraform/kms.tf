@@ -45,7 +45,7 @@ resource "google_eventarc_google_channel_config" "this" {
 
   project         = var.project
   location        = each.key
-  name            = "projects/${var.project}/locations/${each.key}/googleChannelConfig"
+  name            = "googleChannelConfig"
   crypto_key_name = var.kms_key
 
   depends_on = [google_kms_crypto_key_iam_member.agent]
