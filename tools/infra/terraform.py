@@ -24,7 +24,7 @@ _READ = ("yaml", "json", "sql")
 """Endings of the package's files that the modules read."""
 NO_TERRAFORM = (
     "there is no terraform on this machine; `terraform schema` checked names, types and references, nothing "
-    "checked the policies (1.11 or newer: https://developer.hashicorp.com/terraform/install, or TERRAFORM=<path>)"
+    "the policies (1.11 or newer, https://developer.hashicorp.com/terraform/install; or TERRAFORM=<path>)"
 )
 
 
