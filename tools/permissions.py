@@ -46,7 +46,7 @@ Roles that are not Google's own:
   `roles/resourcemanager.projectIamAdmin`, `roles/logging.configWriter`, `roles/monitoring.editor` and
   `roles/serviceusage.serviceUsageAdmin`; with `kms_key`, `roles/cloudkms.admin` on the key.
 - Whoever runs `etl-runner doctor`, which only reads, needs `roles/viewer` and `roles/iam.securityReviewer`
-  on the project.
+  on the project, and `roles/storage.objectViewer` on the buckets config and code.
 - Whoever starts runs by hand needs `roles/workflows.invoker`; whoever reads receipts,
   `roles/storage.objectViewer` on the state bucket.
 """

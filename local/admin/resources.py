@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from etl_runner.doctor.inventory import accounts_of, inventory
 from etl_runner.doctor.permissions import grants
@@ -108,6 +109,9 @@ class Resources:
 
 def name_of(thing: Thing) -> str:
     """The path of a resource behind the API's version."""
+    if thing.kind == "template":
+        bucket, _, name = thing.resource.removeprefix("gs://").partition("/")
+        return f"b/{bucket}/o/{quote(name, safe='')}"
     return f"b/{thing.resource}" if thing.kind == "bucket" else thing.resource
 
 
@@ -211,6 +215,9 @@ def _plain(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
             token = {"serviceAccountEmail": facts["pushed as"]}
             told["pushConfig"] = {"pushEndpoint": facts["pushed to"], "oidcToken": token}
         return told
+    if thing.kind == "template":
+        bucket, _, name = thing.resource.removeprefix("gs://").partition("/")
+        return {"kind": "storage#object", "bucket": bucket, "name": name}
     if thing.kind == "account":
         return {"name": thing.resource, "email": thing.resource.rsplit("/", 1)[-1]}
     if thing.kind == "project":

@@ -60,6 +60,7 @@ def inventory(
             {"location": settings.bigquery_location.upper()},
         ),
         Thing("repository", "", f"{region}/repositories/{prefix}"),
+        *([Thing("template", "", settings.dataflow_template)] if settings.dataflow_template else []),
         *(_messages(settings, accounts, project)),
         *(
             Thing("secret", name, f"{project}/secrets/{name}", {"has a value": "yes"})

@@ -20,6 +20,7 @@ Kind = Literal[
     "repository",
     "schedule",
     "trigger",
+    "template",
     "project",
 ]
 
@@ -41,7 +42,8 @@ class Thing:
     name: str
     """In permissions.yaml's words, e.g. ``trigger`` or ``state``."""
     resource: str
-    """Full name in its API, e.g. ``projects/p/locations/l/functions/etl-trigger``; of a bucket, its name."""
+    """Full name in its API, e.g. ``projects/p/locations/l/functions/etl-trigger``; of a bucket, its name;
+    of a flex template, its ``gs://`` URI."""
     expected: Mapping[str, str | Ref] = field(default_factory=dict, hash=False)
     """Facts that must be so; :mod:`etl_runner.gcp.admin` lists each kind's."""
 

@@ -45,6 +45,7 @@ class GoogleCloud:
             "repository": self._repository,
             "schedule": self._schedule,
             "trigger": self._trigger,
+            "template": self._template,
             "project": self._project,
         }
 
@@ -165,6 +166,12 @@ class GoogleCloud:
             "service": trigger.destination.cloud_run.service,
             **{f"filter {name}": value for name, value in filters.items()},
         }
+
+    def _template(self, thing: Thing) -> Facts:
+        bucket, _, name = thing.resource.removeprefix("gs://").partition("/")
+        blob = self._storage.bucket(bucket).blob(name)
+        blob.reload()
+        return {"name": blob.name}
 
     def _project(self, thing: Thing) -> Facts:
         return {"name": self._projects.get_project(name=thing.resource).name}
