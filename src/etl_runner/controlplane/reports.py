@@ -14,11 +14,11 @@ from typing import Any
 from etl_runner import jsontypes
 from etl_runner.controlplane.client import ControlPlane
 from etl_runner.errors import EtlError, ObjectExists, PermanentError, RetryableError
+from etl_runner.state.notes import REPORTS
 from etl_runner.state.objects import ObjectStore
 
 log = logging.getLogger(__name__)
 
-FOLDER = "control-plane/reports/"
 FILES_A_REQUEST = 1_000
 REPEATED_AT_ONCE = 20
 _STATUS = {"ok": "completed", "failed": "failed", "abandoned": "failed"}
@@ -67,7 +67,7 @@ class ControlPlaneReports:
     def repeat(self) -> int:
         """Make reports again that were not delivered, a few at a time; how many were."""
         delivered = 0
-        for info in itertools.islice(self._objects.list(FOLDER), REPEATED_AT_ONCE):
+        for info in itertools.islice(self._objects.list(REPORTS), REPEATED_AT_ONCE):
             stored = self._objects.read(info.name)
             if stored is None:
                 continue
@@ -96,7 +96,7 @@ class ControlPlaneReports:
     def _note(self, source_id: str, run_id: str) -> None:
         try:
             data = jsontypes.dumps({"source_id": source_id, "run_id": run_id})
-            self._objects.create(f"{FOLDER}{source_id}.{run_id}.json", data)
+            self._objects.create(f"{REPORTS}{source_id}.{run_id}.json", data)
         except ObjectExists:
             return
         except EtlError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl_runner.errors import CorruptStateError, ObjectExists
 from etl_runner.state.document import State
+from etl_runner.state.notes import untold_runs
 from etl_runner.state.objects import ObjectStore
 from etl_runner.state.store import StateStore
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PARQUET = "application/vnd.apache.parquet"
+_COMPACTED = "compacted.parquet"
 COMPACT_FROM = 50
 """Segments from which on it pays to make one of them."""
 
@@ -107,12 +109,12 @@ class Ledger:
         file that was loaded again (a catalog's) the latest entry stays.
 
         The new segment is written first, then takes the others' place in one compare-and-swap; killed in
-        between, it is an object that nobody lists.
+        between, it is an object that nobody lists. What the compaction before this one replaced is deleted.
         """
         before = store.read()
         if len(before.ledger) < COMPACT_FROM or before.slot is not None:
             return False
-        name = f"sources/{self._source_id}/ledger/{before.epoch}-compacted.parquet"
+        name = f"sources/{self._source_id}/ledger/{before.epoch}-{_COMPACTED}"
         # An earlier attempt may have written it: the epoch names exactly which segments they were.
         with contextlib.suppress(ObjectExists):
             whole = _latest([self._segment(segment) for segment in before.ledger])
@@ -123,7 +125,30 @@ class Ledger:
                 return None
             return replace(state, ledger=(name,))
 
-        return store.change(decide).ledger == (name,)
+        if store.change(decide).ledger != (name,):
+            return False
+        self._delete_replaced(before.ledger)
+        return True
+
+    def _delete_replaced(self, replaced: Sequence[str]) -> None:
+        """Delete the segments that were replaced when the first of ``replaced`` was made.
+
+        That was at least :data:`COMPACT_FROM` commits ago, so that no run reads them any more: while it holds
+        the slot there are no commits. No segment of an epoch up to then can come to be listed again. Those
+        stay from which the history or a report has yet to tell a run's files, and those of epoch 0, which
+        are written before anybody holds a slot. What a death leaves is deleted the next time.
+        """
+        first = replaced[0]
+        last_epoch, _, ending = first.rpartition("/")[2].partition("-")
+        if ending != _COMPACTED:
+            return
+        untold = untold_runs(self._objects, self._source_id)
+        for info in self._objects.list(f"sources/{self._source_id}/ledger/"):
+            epoch, _, rest = info.name.rpartition("/")[2].partition("-")
+            if not epoch.isdecimal() or not 0 < int(epoch) <= int(last_epoch):
+                continue
+            if info.name not in replaced and rest.removesuffix(".parquet") not in untold:
+                self._objects.delete(info.name)
 
     def _segment(self, name: str) -> pa.Table:
         import pyarrow.parquet as pq

@@ -16,6 +16,8 @@ from etl_runner.errors import ObjectExists
 from etl_runner.state.objects import ObjectStore
 
 _PREFIX = "history/notes/"
+REPORTS = "control-plane/reports/"
+"""Reports that the control plane has yet to take, ``<source_id>.<run_id>.json``."""
 
 
 @dataclass(frozen=True, order=True)
@@ -54,3 +56,13 @@ class Notes:
     def remove(self, note: Note) -> None:
         """Remove a note; one that is gone already is no error."""
         self._objects.delete(note.name)
+
+
+def untold_runs(objects: ObjectStore, source_id: str) -> set[str]:
+    """The ids of a source's runs that the history, or the control plane, has yet to be told of."""
+    notes = f"{_PREFIX}{source_id}/"
+    reports = f"{REPORTS}{source_id}."
+    return {
+        *(info.name.removeprefix(notes).partition("-")[2] for info in objects.list(notes)),
+        *(info.name.removeprefix(reports).removesuffix(".json") for info in objects.list(reports)),
+    }

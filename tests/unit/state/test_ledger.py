@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from etl_runner.errors import CorruptStateError
 from etl_runner.state.document import Slot, State
 from etl_runner.state.ledger import COMPACT_FROM, Ledger, LedgerEntry
 from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.notes import REPORTS, Note, Notes
 from etl_runner.state.store import StateStore
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -80,3 +82,72 @@ def test_compaction_waits_for_a_run_and_for_enough_segments() -> None:
     store.change(lambda state: state.with_slot(held))
     assert not ledger.compact(store)
     assert len(store.read().ledger) == COMPACT_FROM
+
+
+class _Sea:
+    """A source that commits a file a run and compacts its ledger after each, as finalize does."""
+
+    def __init__(self) -> None:
+        self.objects = MemoryObjectStore()
+        self.ledger = Ledger(self.objects, "files")
+        self.store = StateStore(self.objects, "files", sleep=lambda _: None)
+        self.epoch = 0
+
+    def commit(self, runs: int) -> None:
+        for _ in range(runs):
+            self.epoch += 1
+            name = self.ledger.write(f"r{self.epoch}", self.epoch, [_entry(self.epoch)])
+            self.store.change(self._listing(name))
+            self.ledger.compact(self.store)
+
+    def _listing(self, name: str) -> Callable[[State], State]:
+        return lambda state: replace(state, ledger=(*state.ledger, name), epoch=self.epoch)
+
+    def segments(self) -> set[str]:
+        prefix = "sources/files/ledger/"
+        return {info.name.removeprefix(prefix) for info in self.objects.list(prefix)}
+
+
+def test_segments_are_deleted_one_compaction_after_they_were_replaced() -> None:
+    sea = _Sea()
+    sea.objects.create("sources/files/ledger/0-adopted-1.parquet", b"not yet listed")
+    sea.objects.create("sources/files/ledger/3-zombie.parquet", b"never listed")
+    sea.commit(COMPACT_FROM)
+    first = {f"{n}-r{n}.parquet" for n in range(1, COMPACT_FROM + 1)}
+    compacted = f"{COMPACT_FROM}-compacted.parquet"
+    assert sea.segments() >= first | {compacted}  # whoever has just read the state reads them still
+    sea.commit(COMPACT_FROM - 1)
+    assert len(sea.store.read().ledger) == 1
+    again = f"{sea.epoch}-compacted.parquet"
+    second = {f"{n}-r{n}.parquet" for n in range(COMPACT_FROM + 1, sea.epoch + 1)}
+    assert sea.segments() == {"0-adopted-1.parquet", compacted, again} | second
+    assert sea.ledger.known(sea.store.read()) == {_entry(n).key for n in range(1, sea.epoch + 1)}
+
+
+def test_segments_that_history_or_reports_wait_for_stay() -> None:
+    sea = _Sea()
+    Notes(sea.objects).leave(Note("files", 7, "r7"))
+    Notes(sea.objects).leave(Note("files-too", 8, "r8"))
+    sea.objects.create(f"{REPORTS}files.r9.json", b"{}")
+    sea.commit(2 * COMPACT_FROM)
+    kept = {name for name in sea.segments() if int(name.partition("-")[0]) < COMPACT_FROM}
+    assert kept == {"7-r7.parquet", "9-r9.parquet"}
+
+
+def test_what_a_death_left_is_deleted_the_next_time() -> None:
+    sea = _Sea()
+    sea.commit(COMPACT_FROM)
+    delete = sea.objects.delete
+
+    def die(name: str) -> None:
+        delete(name)
+        raise RuntimeError("killed")
+
+    sea.objects.delete = die  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        sea.commit(COMPACT_FROM - 1)
+    sea.objects.delete = delete  # type: ignore[method-assign]
+    assert "2-r2.parquet" in sea.segments()
+    sea.commit(COMPACT_FROM)
+    assert not {f"{n}-r{n}.parquet" for n in range(1, COMPACT_FROM)} & sea.segments()
+    assert sea.ledger.known(sea.store.read()) == {_entry(n).key for n in range(1, sea.epoch + 1)}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from etl_runner.config.connections import BucketConnection, GcsConnection
@@ -20,6 +19,7 @@ from etl_runner.config.files import FileSource
 from etl_runner.convert.fields import BqField
 from etl_runner.planning.plan import PlannedColumn
 from etl_runner.sources.base import DirectLoad, PlanRequest
+from etl_runner.sources.files.current import current_versions
 from etl_runner.sources.files.store import FileStore
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ MOST_FILES = 10_000
 """https://cloud.google.com/bigquery/quotas#load_jobs: source URIs in a job."""
 MOST_BYTES = 15 * 10**12
 _NAMED = 5
-_FEW = 20
 _TYPES = {
     "bool": "BOOL",
     **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"), "INT64"),
@@ -144,12 +143,6 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
-def _common_prefix(names: Sequence[str]) -> str:
-    first, last = min(names), max(names)
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return "".join(letter for letter, _ in same)
-
-
 def changed_file(store: FileStore, files: Sequence[tuple[str, str]]) -> str | None:
     """The first of the files, each a name and its planned version, that is another one now or gone, in words;
     None: all are what they were, and were ever since they were planned, for no version comes back.
@@ -157,17 +150,11 @@ def changed_file(store: FileStore, files: Sequence[tuple[str, str]]) -> str | No
     Raises:
         RetryableError, PermanentError: the bucket cannot be reached, or refuses.
     """
-    names = [name for name, _ in files]
-    if len(files) <= _FEW:
-        heads = (store.head(name) for name in names)
-        now = {file.name: file.version for file in heads if file is not None}
-    else:
-        listed = store.list(_common_prefix(names))
-        looked_for = set(names)
-        now = {file.name: file.version for file in listed if file.name in looked_for}
+    now = current_versions(store, [name for name, _ in files])
     for name, version in files:
-        if name not in now:
+        file = now.get(name)
+        if file is None:
             return f"{name} is gone"
-        if now[name] != version:
-            return f"{name} was replaced: version {version} was planned, {now[name]} is there"
+        if file.version != version:
+            return f"{name} was replaced: version {version} was planned, {file.version} is there"
     return None
