@@ -52,6 +52,9 @@ class Scripted:
     def run(self, sql: str, location: str | None) -> str:
         raise NotImplementedError
 
+    def first(self, table: str, fields: Sequence[str], rows: int) -> Iterator[Any]:
+        raise NotImplementedError
+
     def read(
         self, table: str, fields: Sequence[str], restriction: str | None, at: datetime | None
     ) -> Iterator[Any]:

@@ -85,6 +85,14 @@ class GcpWarehouse:
             table = job.destination
         return f"{table.project}.{table.dataset_id}.{table.table_id}"
 
+    def first(self, table: str, fields: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        with translated(f"reading the first rows of {table}"):
+            known = self._client.get_table(_reference(table))
+            wanted = [field for field in known.schema if field.name in fields]
+            found = self._client.list_rows(known, selected_fields=wanted, max_results=rows)
+            # Never by the Storage API, which functions are deployed without.
+            yield from found.to_arrow(create_bqstorage_client=False).to_batches()
+
     def read(
         self, table: str, fields: Sequence[str], restriction: str | None, at: datetime | None
     ) -> Iterator[pa.RecordBatch]:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from etl_runner.commit.close import RunKey
+from etl_runner.config.types import FILE_TYPES
 from etl_runner.errors import ConfigError, Problem
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.state.document import State
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 1_000
 _NO_RUN = "preview"
+# Whatever engine a run would take, here rows are read.
+_READ: dict[str, Any] = {"load_type": "catalog", "engine": "cloud_run"}
+_ONE_UNIT = 1 << 62
+"""Rows in a unit of a database: no borders are looked for."""
 _LONGEST_TEXT = 2_000
 """Characters of one value that are shown."""
 
@@ -84,7 +89,8 @@ def preview(
     if not 1 <= rows <= MAX_ROWS:
         problem = Problem("rows", "is out of bounds", str(rows), f"1 to {MAX_ROWS}")
         raise ConfigError("request", (problem,))
-    whole = replace(resolved, document=resolved.document.model_copy(update={"load_type": "catalog"}))
+    read = _READ if resolved.document.source_type in FILE_TYPES else {**_READ, "unit_rows": _ONE_UNIT}
+    whole = replace(resolved, document=resolved.document.model_copy(update=read))
     plan = planner.make_plan(whole, RunKey(resolved.source_id, _NO_RUN, 0), State())
     header = plan.header
     source = open_source(whole)

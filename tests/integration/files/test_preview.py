@@ -1,4 +1,4 @@
-"""Previews of files of other clouds, asked of the deployed function; nothing is written."""
+"""Previews of files of other clouds and of BigQuery, asked of the deployed function; nothing is written."""
 
 from __future__ import annotations
 
@@ -50,3 +50,24 @@ def test_json_lines_of_azure(shelf: Shelf) -> None:
     assert [(row["id"], row["t"]) for row in shown["rows"]] == [(1, ""), (2, "😀")]
     assert shown["rows"][1]["box"] is None
     assert [reject["row"] for reject in shown["rejects"]] == [2]
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_a_table_of_bigquery(shelf: Shelf) -> None:
+    lab = shelf.lab
+    settings = lab.stack.settings
+    source = f"{lab.table}_source"
+    lab.query(
+        f"CREATE TABLE `{settings.project}.{settings.dataset}.{source}` AS SELECT 1 AS id,"
+        " NUMERIC '1.5' AS n, [STRUCT('é' AS a)] AS s, TIMESTAMP '2026-01-01 00:00:00+00' AS t"
+    )
+    connection = {
+        "source_type": "bigquery",
+        "project": settings.project,
+        "dataset": settings.dataset,
+        "use_runner_account": True,
+    }
+    lab.put(server=connection, source_type="bigquery", source_table_name=source, load_type="catalog")
+    shown = _preview(lab)
+    assert _kinds(shown) == {"id": "INT64", "n": "NUMERIC", "s": "ARRAY<STRUCT>", "t": "TIMESTAMP"}
+    assert shown["rows"] == [{"id": 1, "n": "1.5", "s": [{"a": "é"}], "t": "2026-01-01T00:00:00+00:00"}]

@@ -49,6 +49,10 @@ class Warehouse(Protocol):
     def run(self, sql: str, location: str | None) -> str:
         """Run a query to its end; ``project.dataset.table`` of its result, which BigQuery keeps for a day."""
 
+    def first(self, table: str, fields: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """At most so many rows of ``project.dataset.table`` as they are now, of these columns, in the table's
+        order; by tabledata.list, which bills nothing and needs no Storage API."""
+
     def read(
         self, table: str, fields: Sequence[str], restriction: str | None, at: datetime | None
     ) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ from etl_runner.sources.bigquery.quoting import identifier
 
 
 class BigQueryReader:
-    """Reads units through the Storage Read API."""
+    """Reads units through the Storage Read API; a unit of which only the first rows are wanted without it."""
 
     def __init__(self, warehouse: Warehouse, read: Mapping[str, Any]) -> None:
         """
@@ -40,14 +40,16 @@ class BigQueryReader:
 
         read = self._read
         fields = list(dict.fromkeys(source for source, _, _ in read["items"]))
-        if "query" in read:
-            table = self._warehouse.run(read["query"], read["location"])
+        table = self._warehouse.run(read["query"], read["location"]) if "query" in read else read["table"]
+        if "limit" in unit.spec:
+            batches = self._warehouse.first(table, fields, unit.spec["limit"])
+        elif "query" in read:
             batches = self._warehouse.read(table, fields, None, None)
         else:
             conditions = [text for text in (read["where"], unit.spec.get("where")) if text]
             restriction = " AND ".join(f"({text})" for text in conditions) or None
             at = datetime.fromisoformat(read["as_of"])
-            batches = self._warehouse.read(read["table"], fields, restriction, at)
+            batches = self._warehouse.read(table, fields, restriction, at)
         for batch in batches:
             if batch.num_rows:
                 yield Rows(planned_batch(batch, read["items"]))

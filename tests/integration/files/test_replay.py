@@ -1,0 +1,72 @@
+"""Rejected rows of files come back: corrected, merged by key where that is the strategy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from etl_runner.commit.close import Done
+from etl_runner.gcp import clients
+from etl_runner.jsontypes import JsonObject
+from etl_runner.rejects.corrections import Corrections
+from tests.integration.exactness.lab import Lab
+from tests.integration.files.conftest import Shelf
+
+pytestmark = [pytest.mark.stack, pytest.mark.parametrize("shelf", ["gcs"], indirect=True)]
+
+
+def _run(lab: Lab, name: str) -> JsonObject:
+    receipt = lab.step_by_step(name).receipt
+    assert receipt is not None
+    assert receipt["outcome"] == "ok", receipt
+    return receipt
+
+
+def _replay(lab: Lab, name: str, changes: dict[int | None, dict[str, Any]]) -> JsonObject:
+    """Replay what is pending; ``changes`` go by the line of the file, which rejects of a replay have not."""
+    service = lab.deployment.rejects(lab.source_id)
+    pending = [item.run.run_id for item in service.overview() if item.state == "pending"]
+    lines = []
+    for row in service.rows(pending):
+        change = changes.get(row.line)
+        if change is not None:
+            record = change if row.types is None else {**row.record, **change}
+            line = {name: getattr(row, name) for name in ("run_id", "unit", "file", "from_byte", "row")}
+            line["record"] = record
+            lines.append(json.dumps(line))
+    given = Corrections.parse("\n".join(lines).encode(), "fix.jsonl")
+    done = service.replay(lab.run_id(name), (), given)
+    assert isinstance(done, Done)
+    assert done.receipt is not None
+    assert done.receipt["outcome"] == "ok", done.receipt
+    return done.receipt
+
+
+def test_an_upsert_merges_them_although_its_files_are_gone(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(
+        file_pattern="*.jsonl",
+        on_bad_row="reject",
+        load_type="upsert",
+        primary_key_column="Id",
+        timestamp_column="at",
+    )
+    lab.query("CREATE TABLE {table} (id INT64, n INT64, at TIMESTAMP)")
+    shelf.put("1.jsonl", b'{"Id": 1, "n": 1, "at": "2026-01-02T00:00:00Z"}\n')
+    shelf.put(
+        "2.jsonl",
+        b'{"Id": 1, "n": "old", "at": "2026-01-01T00:00:00Z"}\n'
+        b'{"Id": 2, "n": 2, "at": "2026-01-01T00:00:00Z"}\n'
+        b'{"Id": 2, "n": "new", "at": "2026-01-03T00:00:00Z"}\n',
+    )
+    assert _run(lab, "first")["rejects"] == 2
+    assert lab.loaded("id, n") == [(1, 1), (2, 2)]
+    bucket = clients.storage_client(lab.stack.settings).bucket(shelf.connection["bucket"])
+    for blob in list(bucket.list_blobs()):
+        blob.delete()
+    receipt = _replay(lab, "fix", {1: {"n": "7"}, 3: {"n": "8"}})
+    assert receipt["rejects"] == 0
+    # The older version of 1 replaces nothing, the newer one of 2 does.
+    assert lab.loaded("id, n") == [(1, 1), (2, 8)]
