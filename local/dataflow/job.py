@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etl_runner.jsontypes import JsonObject
+from local.dataflow.request import Request, launcher_arguments
 from local.processes import Child, ProcessFailedError
 
 ATTEMPTS = 4
@@ -30,18 +31,6 @@ class Launcher:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     workdir: Path = Path()
     most_processes: int = 2
-
-
-@dataclass(frozen=True)
-class Request:
-    """A launch, after the checks."""
-
-    project: str
-    location: str
-    name: str
-    image: str
-    parameters: Mapping[str, str]
-    environment: JsonObject
 
 
 def now() -> str:
@@ -81,11 +70,12 @@ class Job:
         """Run in the background."""
         self._thread.start()
 
-    def cancel(self) -> None:
-        """Stop the pipeline. Safe to repeat; a job that has ended stays as it is."""
-        if self.active:
-            self._become("CANCELLING")
-            self._cancelled.set()
+    def cancel(self) -> bool:
+        """Stop the pipeline. Safe to repeat; False for a job that has ended, which stays as it is."""
+        if not self._become("CANCELLING"):
+            return False
+        self._cancelled.set()
+        return True
 
     def join(self) -> None:
         """Wait for the end."""
@@ -107,28 +97,27 @@ class Job:
             "currentStateTime": self._changed,
             "createTime": self._created,
             "labels": dict(self.request.environment.get("additionalUserLabels") or {}),
+            **({"requestedState": "JOB_STATE_CANCELLED"} if self._cancelled.is_set() else {}),
         }
 
     def command(self) -> list[str]:
-        """The command line as the flex template launcher makes it, but for the runner."""
-        request, environment = self.request, self.request.environment
+        """The command line as the flex template launcher makes it, with the runner of this machine."""
+        environment = self.request.environment
         processes = int(environment.get("numWorkers") or 1) * _processors(environment)
         return [
             *self._launcher.command,
+            *launcher_arguments(self.request),
             "--runner=FnApiRunner",
-            f"--job_name={request.name}",
-            f"--project={request.project}",
-            f"--region={request.location}",
-            f"--temp_location={environment.get('tempLocation', '')}",
             "--direct_running_mode=multi_processing",
             f"--direct_num_workers={min(processes, self._launcher.most_processes)}",
-            *(f"--{name}={value}" for name, value in request.parameters.items()),
         ]
 
-    def _become(self, state: str) -> None:
+    def _become(self, state: str) -> bool:
         with self._lock:
-            if self.active:
-                self._state, self._changed = state, now()
+            if not self.active:
+                return False
+            self._state, self._changed = state, now()
+            return True
 
     def _run(self) -> None:
         self._become("RUNNING")

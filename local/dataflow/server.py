@@ -11,7 +11,8 @@ from typing import Any
 
 from etl_runner.jsontypes import JsonObject
 from local.cloud_run.errors import ApiError
-from local.dataflow.job import Job, Launcher, Request
+from local.dataflow.job import Job, Launcher
+from local.dataflow.request import Request
 from local.http_server import JsonServer
 
 ReadObject = Callable[[str], bytes | None]
@@ -34,6 +35,9 @@ _ENVIRONMENT = (
     "subnetwork",
     "tempLocation",
 )
+# Clients of Google's send an enum as its number, with $alt=json;enum-encoding=int, and take either.
+_FILTERS = {"1": "ALL", "2": "TERMINATED", "3": "ACTIVE"}
+_CANCELLED = ("JOB_STATE_CANCELLED", 5)
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 _PATH = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/(flexTemplates:launch|jobs(?:/([^/]+))?)")
 
@@ -146,8 +150,9 @@ class DataflowServer:
         return job
 
     def _list(self, project: str, location: str, query: dict[str, str]) -> JsonObject:
-        _known(query, ("filter", "name", "pageSize", "pageToken", "view"), "query")
-        wanted = {"TERMINATED": (False,), "ACTIVE": (True,)}.get(query.get("filter", "ALL"), (True, False))
+        _known(query, ("$alt", "filter", "name", "pageSize", "pageToken", "view"), "query")
+        state = query.get("filter", "ALL")
+        wanted = {"TERMINATED": (False,), "ACTIVE": (True,)}.get(_FILTERS.get(state, state), (True, False))
         place = (project, location)
         found = [
             job.to_json()
@@ -160,9 +165,11 @@ class DataflowServer:
 
 def _update(job: Job, body: JsonObject) -> None:
     _known(body, ("requestedState",), "job")
-    if body.get("requestedState") != "JOB_STATE_CANCELLED":
+    if body.get("requestedState") not in _CANCELLED:
         raise ApiError(400, "requested_state: only JOB_STATE_CANCELLED can be requested of a batch job here")
-    job.cancel()
+    if not job.cancel():
+        # Beam's runner for Java tells this refusal by these words: DataflowPipelineJob.cancel.
+        raise ApiError(400, f"Workflow modification failed: the job {job.id} has terminated.")
 
 
 def _json(body: bytes) -> JsonObject:

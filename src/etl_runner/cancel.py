@@ -19,7 +19,7 @@ class Finalizes(Protocol):
 
 
 class Engines(Protocol):
-    """What extracts: :class:`etl_runner.gcp.engines.CloudRunExecutions`."""
+    """What extracts: :class:`etl_runner.gcp.engines.AllEngines`."""
 
     def stop(self, run_id: str, epoch: int) -> tuple[str, ...]:
         """Stop what runs for that run; what was told to stop."""

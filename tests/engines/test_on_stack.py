@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from etl_runner.cli.deployment import cloud_deployment
+from etl_runner.cli.main import app
 from etl_runner.planning.launch import job_name
 from local import rest
 from local.stack import Stack
@@ -90,6 +94,29 @@ def test_a_killed_pipeline_is_started_again_and_each_row_is_there_once(lab: Lab)
     assert ended.state == "SUCCEEDED", ended
     assert job.attempts == 2
     lab.check_equal()
+
+
+def test_a_cancelled_run_takes_its_dataflow_job_with_it(lab: Lab) -> None:
+    orders(lab, 20)
+    lab.database.execute("UPDATE orders SET updated_at = updated_at - interval '1 day'")
+    slow = "SELECT id, version, updated_at, note || coalesce(pg_sleep(1)::text, '') AS note FROM orders"
+    lab.put(query=slow, timestamp_column="updated_at", engine="dataflow")
+    execution = lab.stack.start_run(lab.source_id)
+    run_id = execution.rsplit("/", 1)[1]
+    # The server's other databases are other tests'.
+    reading = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    # Planning asks the query too, before there is a job.
+    job = until(lambda: next(iter(lab.stack.dataflow.jobs(job_name(run_id))), None), "the job", 120)
+    until(lambda: lab.database.query(reading), "a unit to be read", 200)
+    deployment = cloud_deployment(lab.stack.settings)
+    done = CliRunner().invoke(app, ["cancel", run_id, "--json"], obj=deployment)
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["outcome"]) == (0, "cancelled"), answer
+    assert [name.rsplit("/", 1)[1] for name in answer["stopped"]] == [run_id, job.id]
+    assert lab.stack.wait_run(execution, 60).state == "CANCELLED"
+    until(lambda: not job.active, "the job's end")
+    assert job.to_json()["currentState"] == "JOB_STATE_CANCELLED"
+    assert lab.loaded() == []
 
 
 def test_the_api_refuses_what_dataflow_refuses(stack: Stack) -> None:

@@ -15,6 +15,7 @@ from etl_runner.settings import Settings
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client as BigQueryClient
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+    from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
     from google.cloud.pubsub_v1 import PublisherClient
     from google.cloud.run_v2 import ExecutionsClient as JobExecutionsClient
     from google.cloud.run_v2 import JobsClient
@@ -115,6 +116,13 @@ def job_executions_client(settings: Settings) -> JobExecutionsClient:
     from google.cloud.run_v2 import ExecutionsClient as JobExecutionsClient
 
     return JobExecutionsClient(transport="rest", **client_options(settings.run_endpoint))
+
+
+def dataflow_jobs_client(settings: Settings) -> JobsV1Beta3Client:
+    """Dataflow's jobs, over REST."""
+    from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
+
+    return JobsV1Beta3Client(transport="rest", **client_options(settings.dataflow_endpoint))
 
 
 def executions_client(settings: Settings) -> ExecutionsClient:

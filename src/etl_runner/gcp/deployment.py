@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from etl_runner.config.secrets import SecretResolver
     from etl_runner.controlplane.client import ControlPlane
     from etl_runner.controlplane.reports import ControlPlaneReports
-    from etl_runner.gcp.engines import CloudRunExecutions
+    from etl_runner.gcp.engines import AllEngines
     from etl_runner.gcp.jobs import GcpBigQueryJobs
     from etl_runner.gcp.objects import GcsObjectStore
     from etl_runner.history.drain import Target
@@ -124,11 +124,17 @@ class Deployment:
         return PubSubRunEvents(lambda: clients.publisher(settings), settings.project, topic)
 
     @cached_property
-    def engines(self) -> CloudRunExecutions:
+    def engines(self) -> AllEngines:
         """What extracts, to be stopped."""
-        from etl_runner.gcp.engines import CloudRunExecutions
+        from etl_runner.gcp.engines import AllEngines, CloudRunExecutions, DataflowJobs
 
-        return CloudRunExecutions(self.settings, lambda: clients.job_executions_client(self.settings))
+        settings = self.settings
+        return AllEngines(
+            (
+                CloudRunExecutions(settings, lambda: clients.job_executions_client(settings)),
+                DataflowJobs(settings, lambda: clients.dataflow_jobs_client(settings)),
+            )
+        )
 
     @cached_property
     def history(self) -> History:
