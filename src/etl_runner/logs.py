@@ -109,6 +109,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class NamedFormatter(logging.Formatter):
+    """Text whose first line names source, run, epoch and unit, for handlers that take nothing but a text."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        fields = {**_REQUEST.get(), **getattr(record, "fields", {})}
+        named = " ".join(f"{name}={fields[name]}" for name in _LABELS if fields.get(name) is not None)
+        text = super().formatMessage(record)
+        return f"{text} [{named}]" if named else text
+
+
 def configure_logging(
     context: Mapping[str, Any] | None = None,
     *,

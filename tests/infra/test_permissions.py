@@ -82,5 +82,6 @@ def test_only_what_carries_no_policy_of_its_own_is_granted_on_the_project() -> N
         "roles/dataflow.viewer",
         "roles/pubsub.publisher",
         "custom:read_jobs",
+        "custom:check_dataflow",
         "custom:watch_operations",
     }

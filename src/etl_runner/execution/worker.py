@@ -22,6 +22,7 @@ from etl_runner.execution.failures import Failure, read_failures, record_failure
 from etl_runner.execution.manifest import Manifest, manifest_prefix
 from etl_runner.execution.readers import Readers
 from etl_runner.execution.task import TaskOptions
+from etl_runner.logs import log_fields
 from etl_runner.planning.plan import PlanHeader, WorkUnit, units_of
 from etl_runner.sources.base import Session, Source
 from etl_runner.state.objects import ObjectStore
@@ -92,11 +93,13 @@ class PlanWorker:
         """
         header, units = self._plan()
         prefix = manifest_prefix(header.run_id, header.epoch)
-        listed = (info.name for info in self._parts.objects.list(prefix))
-        done = {name.removeprefix(prefix).removesuffix(".json") for name in listed}
-        left = [unit for unit in units[index::count] if unit.id not in done]
-        for unit in left:
-            self._refuse_hopeless(unit)
+        with log_fields(_names(header)):
+            listed = (info.name for info in self._parts.objects.list(prefix))
+            done = {name.removeprefix(prefix).removesuffix(".json") for name in listed}
+            left = [unit for unit in units[index::count] if unit.id not in done]
+            log.info("%d of %d units are to be done", len(left), header.units)
+            for unit in left:
+                self._refuse_hopeless(unit)
         return left
 
     def execute(self, unit: WorkUnit) -> Manifest:
@@ -107,6 +110,10 @@ class PlanWorker:
             RetryableError: source or store kept failing; another attempt may fare better.
         """
         header = self._load()
+        with log_fields({**_names(header), "unit": unit.id}):
+            return self._execute(header, unit)
+
+    def _execute(self, header: PlanHeader, unit: WorkUnit) -> Manifest:
         self._refuse_hopeless(unit)
         try:
             opened = self._open(header)
@@ -123,6 +130,7 @@ class PlanWorker:
         except Exception as error:
             self._record(header, unit.id, error)
             raise
+        log.info("unit %s done: %d rows in %.1f s", unit.id, manifest.rows, manifest.seconds)
         with self._beat_lock:
             self._beat()
         return manifest
@@ -217,3 +225,8 @@ class PlanWorker:
         self._last_beat = time.monotonic()
         if self._keep is not None:
             self._keep()
+
+
+def _names(header: PlanHeader) -> dict[str, object]:
+    """What every line of a run bears."""
+    return {"source_id": header.source_id, "run_id": header.run_id, "epoch": header.epoch}

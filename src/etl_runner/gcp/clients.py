@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from google.cloud.workflows.executions_v1 import ExecutionsClient
 
 T = TypeVar("T")
+_SECONDS = 20
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -123,6 +124,33 @@ def dataflow_jobs_client(settings: Settings) -> JobsV1Beta3Client:
     from google.cloud.dataflow_v1beta3 import JobsV1Beta3Client
 
     return JobsV1Beta3Client(transport="rest", **client_options(settings.dataflow_endpoint))
+
+
+def get_json(endpoint: str, path: str) -> tuple[int, Any]:
+    """Status and JSON body of a GET of one of Google's REST APIs, as this process's account; for single
+    reads, which no client library is worth. None for a body that is no JSON.
+
+    Raises:
+        RetryableError, PermanentError: no answer, or no credentials.
+    """
+    import requests
+    from google.auth import default
+    from google.auth.transport.requests import AuthorizedSession
+
+    from etl_runner.gcp.faults import translated
+
+    with translated(f"asking {endpoint}"):
+        if endpoint.startswith("http://"):
+            session = requests.Session()
+        else:
+            credentials, _ = default(scopes=[_SCOPE])
+            session = AuthorizedSession(credentials)
+        with session:
+            answer = session.get(f"{endpoint}{path}", timeout=_SECONDS)
+    try:
+        return answer.status_code, answer.json()
+    except ValueError:
+        return answer.status_code, None
 
 
 def executions_client(settings: Settings) -> ExecutionsClient:

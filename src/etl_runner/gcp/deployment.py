@@ -279,7 +279,7 @@ class Deployment:
     def _fleet(self) -> Fleet | str:
         from etl_runner.gcp.dataflow import dataflow_fleet
 
-        return dataflow_fleet(self.settings, self._bucket)
+        return dataflow_fleet(self.settings, self._bucket, clients.get_json)
 
     def _known_files(self, source_id: str, state: State) -> set[tuple[str, str]]:
         return Ledger(self.state, source_id).known(state)

@@ -69,7 +69,11 @@ def choose_direct(wanted: str, obstacle: str | None, reason: str | None) -> Choi
 
 
 def choose_engine(sizing: Sizing) -> Choice:
-    """Fewer rows than the threshold go to a Cloud Run Job, more to Dataflow where that is deployed."""
+    """Fewer rows than the threshold go to a Cloud Run Job, more to Dataflow where that is deployed.
+
+    Raises:
+        PermanentError: the document asks for Dataflow, and something that it needs is missing.
+    """
     if sizing.units == 0:
         return Choice("none", "nothing to extract", 0, 0)
     rows = "an unknown number of rows" if sizing.rows is None else f"about {sizing.rows:,} rows"
@@ -88,6 +92,8 @@ def choose_engine(sizing: Sizing) -> Choice:
 def _dataflow(sizing: Sizing, why: str) -> Choice:
     fleet = sizing.fleet()
     if isinstance(fleet, str):
+        if sizing.wanted == "dataflow":
+            raise PermanentError(f"engine: dataflow is not possible: {fleet}")
         return _cloud_run(sizing, f"{why}; but {fleet}, so the Cloud Run Job takes them")
     workers, size = size_workers(sizing.units, fleet, sizing.connections)
     return Choice("dataflow", f"{why}; {size}", workers.count * workers.processes, workers.threads, workers)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl_runner.errors import PermanentError
 from etl_runner.planning.engine import Sizing, choose_engine, time_limit
 from etl_runner.planning.plan import Workers
 from etl_runner.planning.workers import Fleet
@@ -39,10 +40,6 @@ def test_nothing_to_extract_starts_nothing() -> None:
     [
         ({}, "about 500,000 rows, below the threshold 1,000,000"),
         ({"rows": 1_000_000}, "not fewer than the threshold 1,000,000; but Dataflow is not part of this"),
-        (
-            {"wanted": "dataflow"},
-            "the source document says so (about 500,000 rows); but Dataflow is not part",
-        ),
         ({"wanted": "cloud_run"}, "the source document says so"),
         ({"rows": None}, "an unknown number of rows"),
     ],
@@ -51,6 +48,12 @@ def test_the_choice_says_why(changes: dict[str, object], reason: str) -> None:
     choice = choose_engine(replace(SIZING, **changes))  # type: ignore[arg-type]
     assert choice.engine == "cloud_run"
     assert reason in choice.reason
+
+
+def test_dataflow_that_was_asked_for_and_lacks_something_is_refused() -> None:
+    wanted = replace(SIZING, wanted="dataflow")
+    with pytest.raises(PermanentError, match="engine: dataflow is not possible: Dataflow is not part of"):
+        choose_engine(wanted)
 
 
 def test_one_snapshot_is_read_by_one_task() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl_runner.errors import PermanentError
+from etl_runner.errors import PermanentError, RetryableError
+from etl_runner.gcp.clients import get_json
 from etl_runner.gcp.dataflow import dataflow_fleet
 from etl_runner.planning.launch import JOB_NAME, job_name, launch_of
 from etl_runner.planning.plan import PlanHeader, Workers
@@ -20,6 +22,7 @@ from etl_runner.planning.workers import Fleet
 from etl_runner.settings import VARIABLES, Settings
 from etl_runner.state.memory import MemoryObjectStore
 from tests.unit.execution.worlds import make_plan
+from tests.workflow.servers import Reply, Request, ScriptedServer
 
 URI = "gs://staging/runs/run1/7/plan.jsonl"
 SETTINGS = Settings.from_env(
@@ -142,7 +145,7 @@ def test_what_dataflow_lacks_is_one_sentence(uri: str | None, content: bytes | N
     store = MemoryObjectStore()
     if content is not None:
         store.create("etl.json", content)
-    found = dataflow_fleet(replace(SETTINGS, dataflow_template=uri), lambda _: store)
+    found = dataflow_fleet(replace(SETTINGS, dataflow_template=uri), lambda _: store, answers(200))
     assert isinstance(found, str)
     assert reason in found
 
@@ -150,8 +153,108 @@ def test_what_dataflow_lacks_is_one_sentence(uri: str | None, content: bytes | N
 def test_the_workers_run_the_templates_image() -> None:
     store = MemoryObjectStore()
     store.create("templates/etl.json", b'{"image": "registry/etl-runner:9"}')
-    fleet = dataflow_fleet(SETTINGS, lambda name: store if name == "artifacts" else MemoryObjectStore())
+    settings = replace(SETTINGS, dataflow_subnetwork=None)
+    bucket = {"artifacts": store}.__getitem__
+    fleet = dataflow_fleet(settings, bucket, answers(200))
     assert fleet == Fleet("a-etl_dataflow_machines", 3, 7, "registry/etl-runner:9")
+
+
+NO_API = {"error": {"message": "it is disabled", "details": [{"reason": "SERVICE_DISABLED"}]}}
+DENIED = {"error": {"message": "denied", "details": [{"reason": "IAM_PERMISSION_DENIED"}]}}
+HOSTED = "https://www.googleapis.com/compute/v1/projects/host/regions/eu1/subnetworks/workers"
+
+
+def prerequisites(dataflow: Reply | None, compute: Reply | None = None, **changes: Any) -> Any:
+    """What the planner is told when Google's APIs answer so, and the paths that were asked."""
+
+    def answer(request: Request) -> Reply | None:
+        return dataflow if request.path.startswith("/v1b3/") else compute
+
+    server = ScriptedServer(answer)
+    store = MemoryObjectStore()
+    store.create("templates/etl.json", b'{"image": "registry/etl-runner:9"}')
+    settings = replace(
+        SETTINGS,
+        project="p",
+        location="eu1",
+        dataflow_subnetwork=None,
+        dataflow_endpoint=server.url,
+        admin_endpoint=server.url,
+    )
+    try:
+        found = dataflow_fleet(replace(settings, **changes), lambda _: store, get_json)
+    finally:
+        server.stop()
+    return found, [request.path.partition("?")[0] for request in server.requests]
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "compute", "subnetwork", "sentence"),
+    [
+        (
+            *(Reply(403, NO_API), None, None),
+            "the Dataflow API is disabled in project p (ETL_PROJECT; gcloud services enable "
+            "dataflow.googleapis.com --project p)",
+        ),
+        (
+            *(Reply(404, {"error": {"message": "unknown location"}}), None, None),
+            "Dataflow does not serve ETL_LOCATION, eu1 (unknown location)",
+        ),
+        (
+            *(Reply(200, {}), None, "workers"),
+            "ETL_DATAFLOW_SUBNETWORK is not regions/<region>/subnetworks/<name> or its URL (workers)",
+        ),
+        (
+            *(Reply(200, {}), None, "regions/us1/subnetworks/workers"),
+            "ETL_DATAFLOW_SUBNETWORK is in us1, and ETL_LOCATION is eu1",
+        ),
+        (
+            *(Reply(200, {}), Reply(404, {}), "regions/eu1/subnetworks/workers"),
+            "the subnetwork regions/eu1/subnetworks/workers (ETL_DATAFLOW_SUBNETWORK) does not exist",
+        ),
+        (
+            *(Reply(200, {}), Reply(200, {"privateIpGoogleAccess": False}), HOSTED),
+            f"the subnetwork {HOSTED} (ETL_DATAFLOW_SUBNETWORK) has no Private Google Access, without which "
+            "workers with private addresses reach no Google API",
+        ),
+        (
+            *(Reply(200, {}), Reply(403, NO_API), HOSTED),
+            "the Compute Engine API is disabled in project p (ETL_PROJECT; gcloud services enable "
+            "compute.googleapis.com --project p)",
+        ),
+    ],
+)
+def test_a_prerequisite_that_is_missing_is_one_sentence_with_the_setting(
+    dataflow: Reply, compute: Reply | None, subnetwork: str | None, sentence: str
+) -> None:
+    found, _ = prerequisites(dataflow, compute, dataflow_subnetwork=subnetwork)
+    assert found == sentence
+
+
+@pytest.mark.parametrize("answer", [Reply(200, {}), Reply(403, DENIED), Reply(503, b"no JSON"), None])
+def test_what_cannot_be_asked_is_not_said_to_be_missing(answer: Reply | None) -> None:
+    found, asked = prerequisites(
+        answer, Reply(200, {"privateIpGoogleAccess": True}), dataflow_subnetwork=HOSTED
+    )
+    assert isinstance(found, Fleet)
+    assert asked == [
+        "/compute/v1/projects/host/regions/eu1/subnetworks/workers",
+        "/v1b3/projects/p/locations/eu1/jobs",
+    ]
+
+
+def test_a_template_that_cannot_be_read_now_is_read_later() -> None:
+    class Down(MemoryObjectStore):
+        def read(self, name: str) -> Any:
+            raise RetryableError("Cloud Storage is down")
+
+    with pytest.raises(RetryableError, match="is down"):
+        dataflow_fleet(SETTINGS, lambda _: Down(), answers(200))
+
+
+def answers(status: int) -> Callable[[str, str], tuple[int, Any]]:
+    """Every API answers so."""
+    return lambda *_: (status, {})
 
 
 def test_every_setting_has_its_variable() -> None:

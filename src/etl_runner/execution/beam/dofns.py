@@ -10,6 +10,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.utils.shared import Shared
 
 from etl_runner import jsontypes
+from etl_runner.execution.beam.worker_logs import name_lines
 from etl_runner.execution.manifest import Manifest
 from etl_runner.execution.worker import Parts, PlanWorker
 from etl_runner.planning.plan import WorkUnit
@@ -32,6 +33,7 @@ class ReadPlan(beam.DoFn):
 
     def process(self, element: tuple[int, int]) -> Iterator[bytes]:
         """See :meth:`etl_runner.execution.worker.PlanWorker.pending` for the errors."""
+        name_lines()
         for unit in PlanWorker(self._make_parts(), self._plan_name).pending(*element):
             yield jsontypes.dumps(asdict(unit))
 
@@ -53,6 +55,7 @@ class ExtractUnit(beam.DoFn):
 
     def setup(self) -> None:
         """Join the process's worker: one session at the source, however many threads there are."""
+        name_lines()
         self._worker = self._shared.acquire(
             lambda: PlanWorker(self._make_parts(), self._plan_name), tag=self._plan_name
         )
