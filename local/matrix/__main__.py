@@ -141,6 +141,11 @@ def _databases(postgres: Postgres, mariadb: MariaDb, bigquery: BigQuery) -> list
     ]
     # By itself BigQuery reads BigQuery; through the Storage Read API when it is told to.
     found += [(Cell("bigquery", "table", strategy, "cloud_run"), of(bigquery)) for strategy in STRATEGIES]
+    found.append((Cell("bigquery", "table", "transactional", "dataflow", through=True), of(bigquery)))
+    found += [
+        (Cell(database.source_type, "table", "transactional", "dataflow"), of(database))
+        for database in (postgres, mariadb, bigquery)
+    ]
     return found
 
 
@@ -160,14 +165,22 @@ def _files(stack: Stack, s3: S3Server, azure: AzureServer) -> list[Work]:
     def of(place: Place) -> How:
         return lambda cells, cell: cells.files(cell, place)
 
-    found: list[Work] = [
-        (Cell(source, ending, strategy), of(place))
-        for source, place in places.items()
-        for ending in FORMATS
-        for strategy in STRATEGIES
+    cells = [
+        *(
+            Cell(source, ending, strategy)
+            for source in places
+            for ending in FORMATS
+            for strategy in STRATEGIES
+        ),
+        *(
+            Cell(source, ending, "transactional", "dataflow")
+            for source in places
+            for ending in ("csv", "parquet", "json", "jsonl")
+        ),
+        Cell("s3", "csv", "transactional", "dataflow", through=True),
+        *(Cell("gcs", "parquet", strategy, "bigquery") for strategy in STRATEGIES),
     ]
-    direct = [Cell("gcs", "parquet", strategy, "bigquery") for strategy in STRATEGIES]
-    return [*found, *((cell, of(places["gcs"])) for cell in direct)]
+    return [(cell, of(places[cell.source])) for cell in cells]
 
 
 def _print(console: Console, results: list[Result]) -> None:

@@ -49,6 +49,10 @@ def test_a_table_lands_exactly_on_either_engine(lab: Lab, engine: str) -> None:
     assert receipt["engine"] == engine
     assert receipt["units"] >= 4
     lab.check_equal("id, version, note")
+    if engine == "dataflow":
+        (job,) = lab.stack.dataflow.jobs(job_name(receipt["run_id"]))
+        said = job.log_of(1).read_text()
+        assert f"[source_id={lab.source_id} run_id={receipt['run_id']} epoch=1 unit=u" in said
     # And again: what is new, and nothing twice.
     lab.database.execute(
         "INSERT INTO orders SELECT i, 1, clock_timestamp(), 'new' FROM generate_series(401, 450) AS i"

@@ -458,6 +458,39 @@ def test_a_job_that_can_not_be_followed_is_cancelled_and_the_first_reason_is_tol
     assert dataflow.to("/finalize")[0].body["failure"]["message"] == "jobs.get denied"
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+def test_a_job_of_the_runs_name_that_ended_badly_is_not_started_again(dataflow: Chain, state: str) -> None:
+    dataflow.script.replies[JOBS] = [Reply(200, {"jobs": [in_state(state)]})]
+    dataflow.script.replies[f"{JOBS}/j1"] = [Reply(200, in_state(state))]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    dataflow.fails()
+    assert dataflow.to(LAUNCHES) == []
+    failure = dataflow.to("/finalize")[0].body["failure"]
+    assert failure["message"] == f"the Dataflow job j1 ended as JOB_STATE_{state}"
+
+
+@pytest.mark.parametrize("fault", [Reply(503, {}), Reply(429, {}), None])
+def test_a_poll_that_fails_in_passing_gives_no_job_up(dataflow: Chain, fault: Reply | None) -> None:
+    dataflow.script.replies[f"{JOBS}/j1"] = [
+        Reply(200, in_state("RUNNING")),
+        fault,
+        Reply(200, in_state("DONE")),
+    ]
+    assert dataflow.run() == RECEIPT
+    assert cancels(dataflow) == []
+
+
+def test_a_cancel_that_is_refused_leaves_the_first_reason(dataflow: Chain) -> None:
+    dataflow.script.replies[f"{JOBS}/j1"] = [
+        Reply(403, {"error": {"message": "jobs.get denied"}}),
+        Reply(400, {"error": {"message": "the job j1 has terminated"}}),
+    ]
+    dataflow.script.replies["/finalize"] = [FAILED]
+    dataflow.fails()
+    assert cancels(dataflow) == [{"requestedState": "JOB_STATE_CANCELLED"}]
+    assert dataflow.to("/finalize")[0].body["failure"]["message"] == "jobs.get denied"
+
+
 def test_a_day_of_polling_stays_within_the_limit_of_steps(dataflow: Chain) -> None:
     plan = {**PLAN, "engine": "dataflow", "dataflow": LAUNCH, "timeout_seconds": 86400}
     dataflow.script.replies["/plan"] = [Reply(200, plan)]

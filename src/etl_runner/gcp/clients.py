@@ -144,7 +144,7 @@ def get_json(endpoint: str, path: str) -> tuple[int, Any]:
             session = requests.Session()
         else:
             credentials, _ = default(scopes=[_SCOPE])
-            session = AuthorizedSession(credentials)
+            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
         with session:
             answer = session.get(f"{endpoint}{path}", timeout=_SECONDS)
     try:
