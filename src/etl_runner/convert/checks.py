@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl_runner.convert.joined import only
+
 Mask: TypeAlias = pa.BooleanArray
 Check: TypeAlias = Callable[[pa.Array, pa.Array], Mask | None]
 
@@ -47,10 +49,13 @@ def within(first: int, last: int, storage: pa.DataType) -> Check:
     return check
 
 
-def matches(pattern: str) -> Check:
-    """The source text matches an RE2 pattern."""
+def matches(pattern: str, unless: bytes = b"") -> Check:
+    """The source text matches an RE2 pattern; texts of no bytes but ``unless`` are left to the cast, which
+    refuses what is wrong with such ones."""
 
     def check(source: pa.Array, _: pa.Array) -> Mask | None:
+        if unless and only(source, unless):
+            return None
         return any_true(pc.invert(pc.match_substring_regex(source, pattern)))
 
     return check

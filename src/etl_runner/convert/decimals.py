@@ -14,6 +14,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl_runner.convert.joined import any_of
+
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?", re.ASCII)
 
 
@@ -24,9 +26,11 @@ def parse_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
         pyarrow.ArrowInvalid: a text is not a number, or has more digits than ``target`` holds.
     """
     longest = pc.max(pc.binary_length(array)).as_py() or 0
-    odd = pc.match_substring(array, "e", ignore_case=True)
     width = 38 if pa.types.is_decimal128(target) else 76
     room = width - target.scale
+    if longest <= room and not any_of(array, b"eE"):
+        return pc.cast(array, target)
+    odd = pc.match_substring(array, "e", ignore_case=True)
     if longest > room:
         odd = pc.or_(odd, pc.greater(pc.binary_length(array), width))
         odd = pc.or_(odd, pc.match_substring_regex(array, f"[0-9]{{{room + 1}}}"))

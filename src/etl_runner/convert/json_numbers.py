@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_runner.convert.checks import Check, Mask, any_true
+from etl_runner.convert.joined import as_one
 
 JsonNumbers = Literal["fail", "round", "string"]
 
@@ -45,6 +46,8 @@ def numbers_check(mode: JsonNumbers) -> tuple[Check, str]:
     what = "beyond every FLOAT64" if mode == "round" else "that 64 bits cannot hold exactly (json_numbers)"
 
     def check(_: pa.Array, result: pa.Array) -> Mask | None:
+        if not _any_suspicious(result):
+            return None
         suspects = pc.indices_nonzero(pc.match_substring_regex(result, _SUSPICIOUS)).to_pylist()
         found = {row for row in suspects if bad(result[row].as_py())}
         return any_true(pa.array([row in found for row in range(len(result))])) if found else None
@@ -52,8 +55,14 @@ def numbers_check(mode: JsonNumbers) -> tuple[Check, str]:
     return check, f"holds a number {what}"
 
 
+def _any_suspicious(texts: pa.Array) -> bool:
+    return bool(pc.match_substring_regex(as_one(texts), _SUSPICIOUS)[0].as_py())
+
+
 def unfit_as_text(texts: pa.Array) -> pa.Array:
     """The JSON texts with every number that does not fit as a string of its digits."""
+    if not _any_suspicious(texts):
+        return texts
     suspicious = pc.fill_null(pc.match_substring_regex(texts, _SUSPICIOUS), False)
     if not pc.any(suspicious).as_py():
         return texts

@@ -17,6 +17,7 @@ from etl_runner.convert import checks
 from etl_runner.convert.arrow_schema import value_type
 from etl_runner.convert.decimals import parse_decimals
 from etl_runner.convert.fields import BqField
+from etl_runner.convert.joined import any_of, joined, only
 from etl_runner.convert.json_numbers import JsonNumbers, numbers_check, unfit_as_text
 from etl_runner.convert.json_text import interval_text, json_text
 from etl_runner.convert.matrix import kind_of, outcome
@@ -25,6 +26,8 @@ Step = Callable[[pa.Array], pa.Array]
 """May raise pyarrow.ArrowInvalid because of a value; then the failing values are looked for."""
 
 _INTEGER_DIGITS = 19
+_WITH_SECONDS = len("2020-01-31T12:34:56")
+_PLAIN_MOMENT = b"0123456789:. T-"
 _ZONE = r"([zZ]|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _INTEGER = r"^[+-]?[0-9]+$"
 _FREE_TEXT = re.compile(r"(?i)(text|varchar|character|char|bpchar|name|string)\b(?!.*\[)")
@@ -80,9 +83,9 @@ def _int64(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
     if _is_text(source):
 
         def parse(array: pa.Array) -> pa.Array:
-            return pc.cast(pc.ascii_ltrim(array, "+"), target)
+            return pc.cast(pc.ascii_ltrim(array, "+") if any_of(array, b"+") else array, target)
 
-        return Route(target, parse, reason, before=((checks.matches(_INTEGER), reason),))
+        return Route(target, parse, reason, before=((checks.matches(_INTEGER, b"-0123456789"), reason),))
     if (
         pa.types.is_integer(source)
         or pa.types.is_floating(source)
@@ -204,6 +207,12 @@ def _timestamp(source: pa.DataType, target: pa.DataType, _: str) -> Route | None
 
 def _with_zone(array: pa.Array) -> pa.Array:
     """Texts that name no zone get ``Z``; a date alone becomes its midnight."""
+    shortest = pc.min(pc.binary_length(array)).as_py() or 0
+    if shortest >= _WITH_SECONDS and only(array, _PLAIN_MOMENT):
+        dashes = bytes(joined(array)).count(b"-")
+        if dashes == 2 * (len(array) - array.null_count):
+            # Two in each date, so none is left for an offset.
+            return pc.binary_join_element_wise(array, "Z", "")
     dates = pc.match_substring_regex(array, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     array = pc.if_else(dates, pc.binary_join_element_wise(array, " 00:00:00", ""), array)
     spaced = pc.replace_substring_regex(array, r" *(UTC|GMT)$", "Z")

@@ -40,7 +40,9 @@ _OTHER_LINE = re.compile(rb"\n[ \t\r]*+[^{ \t\r\n]")
 _NULL_AFTER = re.compile(rb"\}[ \t\r\n]*+n")
 # Exponents, and more digits before the point than the type has room for, become other decimals in Arrow
 # without a word.
-_ODD_NUMBER = r"[:\[,][ \t\r\n]*-?[0-9.]+[eE]|[0-9]{30}"
+_ODD_NUMBER = r"[:\[,][ \t\r\n]*-?(?:[0-9.]+[eE]|[0-9]{30})"
+# What every line has that is neither empty nor indented, in the usual file.
+_UNUSUAL_LINE = re.compile(rb"\n[^{]")
 
 _SMALL = 32 << 10
 """A block that is gone through object by object rather than halved, in bytes."""
@@ -109,7 +111,10 @@ class JsonRows:
     def _quickly(self, data: bytes) -> pa.Table | None:
         if not is_utf8_text(data):
             return None
-        if data.lstrip(b" \t\r\n")[:1] != b"{" or _OTHER_LINE.search(data) or _NULL_AFTER.search(data):
+        usual = data[:1] == b"{" and _UNUSUAL_LINE.search(data) is None
+        if not usual and (data.lstrip(b" \t\r\n")[:1] != b"{" or _OTHER_LINE.search(data)):
+            return None
+        if _NULL_AFTER.search(data):
             return None
         if self._decimals and _has_odd_number(data):
             return None
@@ -129,7 +134,7 @@ class JsonRows:
         table = table.select(self._schema.names)
         if not table.schema.equals(self._schema) or _suspicious(table):
             return None
-        if table.num_rows != _lines(data):
+        if table.num_rows != (_line_ends(data) if usual else _lines(data)):
             return None
         return table.rename_columns(self._titles)
 
@@ -350,7 +355,9 @@ def _not_finite(column: pa.ChunkedArray | pa.Array) -> bool:
 
 def _lines(data: bytes) -> int:
     """Lines that hold anything."""
-    count = data.count(b"\n") + (not data.endswith(b"\n"))
-    if b"\n\n" in data or b"\n\r" in data or b"\n " in data or b"\n\t" in data or data[:1].isspace():
-        return sum(1 for line in data.split(b"\n") if line.strip(b" \t\r"))
-    return count
+    return sum(1 for line in data.split(b"\n") if line.strip(b" \t\r"))
+
+
+def _line_ends(data: bytes) -> int:
+    """Lines, none of which is empty."""
+    return data.count(b"\n") + (not data.endswith(b"\n"))

@@ -11,13 +11,15 @@ import json
 import math
 import struct
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import PermanentError
-from tests.conftest import Database
+from local.postgres import PostgresServer
+from tests.conftest import Database, fresh_name
 from tests.integration.postgres.support import plan_of, read_all, source_of
 
 pytestmark = pytest.mark.stack
@@ -63,7 +65,12 @@ CASES = [
         "FLOAT64",
         ["0.1", "-0", "NaN", "Infinity", "-Infinity", "5e-324", "1.7976931348623157e308"],
     ),
-    Case("money", "NUMERIC", ["12.34", "-92233720368547758.08"], expect=["12.34", "-92233720368547758.08"]),
+    Case(
+        "money",
+        "NUMERIC",
+        ["12.34", "-92233720368547758.08"],
+        expect=[Decimal("12.34"), Decimal("-92233720368547758.08")],
+    ),
     Case("text", "STRING", ["", "it's", '🎈 \\ " \n\t', "'"]),
     Case("varchar(10)", "STRING", ["", "ten  chars"]),
     Case("char(5)", "STRING", ["ab", ""]),
@@ -319,13 +326,13 @@ def test_every_scalar_type_of_the_server_is_described_and_read(postgres: Databas
         ("numeric", "0.12345678901234567890", BqField("c", "FLOAT64"), None),
         ("numeric", "1e400", BqField("c", "FLOAT64"), None),
         ("numeric", "1.10", BqField("c", "STRING"), "1.10"),
-        ("double precision", "0.1", BqField("c", "NUMERIC"), "0.1"),
-        ("double precision", "1e22", BqField("c", "NUMERIC"), "10000000000000000000000"),
+        ("double precision", "0.1", BqField("c", "NUMERIC"), Decimal("0.1")),
+        ("double precision", "1e22", BqField("c", "NUMERIC"), Decimal(10**22)),
         ("double precision", "NaN", BqField("c", "NUMERIC"), None),
         ("double precision", "3", BqField("c", "INT64"), 3),
         ("double precision", "3.5", BqField("c", "INT64"), None),
         ("double precision", "1e19", BqField("c", "INT64"), None),
-        ("real", "0.1", BqField("c", "BIGNUMERIC"), "0.1"),
+        ("real", "0.1", BqField("c", "BIGNUMERIC"), Decimal("0.1")),
         ("boolean", "t", BqField("c", "STRING"), "true"),
         ("boolean", "t", BqField("c", "INT64"), 1),
         ("text", "12", BqField("c", "INT64"), "12"),
@@ -393,3 +400,19 @@ def test_raw_values_of_many_columns_stand_side_by_side(postgres: Database) -> No
     read = read_all(source, plan)
     assert read.raw == [dict.fromkeys(names[:-1], "infinity")]
     assert json.dumps(read.raw)
+
+
+def test_a_database_of_another_encoding_is_read_as_utf8(postgres_server: PostgresServer) -> None:
+    name = fresh_name("latin")
+    with postgres_server.connect() as connection:
+        connection.run(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    database = Database(postgres_server, name)
+    try:
+        database.execute("CREATE TABLE t (c text)")
+        database.execute("INSERT INTO t VALUES ('caf' || chr(233))")
+        source = source_of(database, source_table_name="t")
+        plan, _ = plan_of(source)
+        assert read_all(source, plan).columns["c"] == ["caf\u00e9"]
+    finally:
+        database.close()
+        postgres_server.drop_database(name)

@@ -12,7 +12,7 @@ from etl_runner.sources.mysql.arrow import typed
 
 
 def _views(values: list[str | None]) -> pa.Array:
-    return pa.array([None if value is None else value.encode() for value in values], pa.binary_view())
+    return pa.array([None if value is None else value.encode() for value in values], pa.binary())
 
 
 _BAD = ["0000-00-00", "2021-00-10", "2021-10-00", "2021-02-30", "2023-02-29", "2021-04-31"]

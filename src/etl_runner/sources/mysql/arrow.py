@@ -26,8 +26,8 @@ def record_batch(chunk: Chunk, names: Sequence[str], kinds: Sequence[Kind]) -> p
 
     arrays = []
     unfit: dict[int, dict[str, str]] = {}
-    for name, kind, views in zip(names, kinds, chunk.arrays(), strict=True):
-        array, failed = typed(views, kind)
+    for name, kind, values in zip(names, kinds, chunk.arrays(), strict=True):
+        array, failed = typed(values, kind)
         arrays.append(array)
         for row, text in failed.items():
             unfit.setdefault(row, {})[name] = text
@@ -39,14 +39,15 @@ def record_batch(chunk: Chunk, names: Sequence[str], kinds: Sequence[Kind]) -> p
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def typed(views: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
-    """An array of the kind, and the text of each value that is none."""
+def typed(values: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
+    """An array of the kind, and the text of each value that is none; ``values`` are binary."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if kind == "bytes":
-        return pc.cast(views, pa.binary()), {}
-    text = pc.cast(pc.cast(views, pa.binary()), pa.string())
+        return values, {}
+    # Whether it is UTF-8 is looked at by the converter, as a whole.
+    text = values.view(pa.string())
     if kind == "text":
         return text, {}
     try:

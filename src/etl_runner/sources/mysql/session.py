@@ -51,7 +51,7 @@ class MySqlReader:
         self._turn = turn
 
     def read(self, unit: WorkUnit) -> Iterator[Rows]:
-        """The unit's rows, in batches of about 4 MiB; decimals, times and text as text.
+        """The unit's rows, in batches of about 1 MiB; decimals, times and text as text.
 
         Raises:
             RetryableError: connection lost, server restarting, query ended by its timeout.

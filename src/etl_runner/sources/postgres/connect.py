@@ -7,7 +7,7 @@ nothing is prepared beyond one: a transaction-level pooler between us and the se
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,15 @@ from etl_runner.sources.quoting import literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from etl_runner.sources.postgres.copy_wire import Rows
+
 MIN_SERVER_VERSION = 130_000
 """``pg_current_snapshot()`` and ``xid8`` came with PostgreSQL 13."""
 CONTROL_TIMEOUT_SECONDS = 300
 """A question to the catalog or the planner takes no longer; a unit may (statement_timeout_seconds)."""
 LOCK_TIMEOUT_SECONDS = 60
 BATCH_BYTES = 8 << 20
+_KEEPALIVES_IDLE_SECONDS = 60
 _MAX_APPLICATION_NAME = 63
 """NAMEDATALEN - 1: the server cuts off the rest."""
 
@@ -93,12 +96,17 @@ class Control:
 
     @contextmanager
     def transaction(
-        self, *, isolation: str = "READ COMMITTED", timeout_seconds: int = CONTROL_TIMEOUT_SECONDS
+        self,
+        *,
+        isolation: str = "READ COMMITTED",
+        timeout_seconds: int = CONTROL_TIMEOUT_SECONDS,
+        snapshot: str | None = None,
     ) -> Iterator[Control]:
         """A read-only transaction; always rolled back, since it has nothing to commit."""
+        statements = begin_statements(timeout_seconds, isolation=isolation, snapshot=snapshot)
         with diagnosed(self._errors, self.where, "opening a transaction"):
             # One message to the server: several statements without parameters may share it.
-            self._connection.run("; ".join(begin_statements(timeout_seconds, isolation=isolation)))
+            self._connection.run("; ".join(statements))
         try:
             yield self
         finally:
@@ -141,6 +149,28 @@ class Control:
             for column in self._connection.columns
         ]
 
+    def copied(self, sql: str, columns: int, doing: str) -> Generator[Rows, None, None]:
+        """The rows of a binary COPY of so many columns; given up early, the connection is closed.
+
+        Raises:
+            RetryableError, PermanentError: see :mod:`~etl_runner.sources.postgres.diagnose`.
+            Garbled: the answer is no such copy.
+        """
+        from etl_runner.sources.postgres.copy_wire import copy_rows
+
+        complete = False
+        try:
+            with diagnosed(self._errors, self.where, doing):
+                status = self._connection.parameter_statuses
+                if status.get("server_encoding") not in ("UTF8", "SQL_ASCII"):
+                    self._connection.run("SET LOCAL client_encoding = 'UTF8'")
+                yield from copy_rows(self._connection, sql, columns)
+            complete = True
+        finally:
+            if not complete:
+                # The rest of the rows is still on its way; nothing else can be asked on this connection.
+                self.close()
+
     def close(self) -> None:
         """Close the connection; closing it twice, or a broken one, is no error."""
         try:
@@ -163,8 +193,9 @@ def open_control(target: Target) -> Iterator[Control]:
         control.close()
 
 
-def connect(target: Target) -> Control:
-    """Open a control connection; see :func:`open_control`."""
+def connect(target: Target, patience_seconds: float | None = CONTROL_TIMEOUT_SECONDS + 10) -> Control:
+    """Open a control connection; see :func:`open_control`. ``patience_seconds`` is how long the server may
+    be silent; None: as long as the network's keep-alives are answered."""
     import pg8000.exceptions
     import pg8000.native
 
@@ -188,7 +219,7 @@ def connect(target: Target) -> Control:
             sock.close()
             raise
         # Only connecting was to be quick; a lost server is found by keep-alives and by this limit.
-        sock.settimeout(CONTROL_TIMEOUT_SECONDS + 10)
+        sock.settimeout(patience_seconds)
         return opened
 
     try:
@@ -247,6 +278,8 @@ def _socket(target: Target, encrypted: bool) -> socket.socket:
     sock = socket.create_connection((where.host, where.port), timeout)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVES_IDLE_SECONDS)
         return sock if context is None else tls.wrap(sock, context, mode, where.host)
     except BaseException:
         sock.close()
@@ -270,7 +303,7 @@ def conninfo(target: Target, password: str | None) -> str:
         "sslmode": connection.sslmode,
         "sslrootcert": tls.root_certificates(connection.sslmode, connection.sslrootcert),
         "gssencmode": "disable",
-        "keepalives_idle": "60",
+        "keepalives_idle": str(_KEEPALIVES_IDLE_SECONDS),
     }
 
     def quoted(value: str) -> str:

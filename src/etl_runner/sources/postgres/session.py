@@ -13,6 +13,7 @@ from etl_runner.planning.plan import WorkUnit
 from etl_runner.sources.base import Rows
 from etl_runner.sources.postgres import arrow
 from etl_runner.sources.postgres.connect import Bulk, Control, Target, open_control
+from etl_runner.sources.postgres.copying import Copying, Undecodable
 from etl_runner.sources.postgres.schema import server_of
 from etl_runner.sources.quoting import all_of, identifier
 from etl_runner.sources.units import limit_of
@@ -22,44 +23,63 @@ REPLAY_WAIT_SECONDS = 60.0
 _REPLAY_POLL_SECONDS = 0.5
 
 
-def unit_query(read: Mapping[str, Any], unit: WorkUnit) -> str:
+def unit_query(read: Mapping[str, Any], unit: WorkUnit, items: str = "items") -> str:
     """The query of one unit.
 
-    ``read`` is what the plan holds for every unit: ``items`` (pairs of select item and destination name),
-    ``from`` (with the alias ``t``) and ``where`` (the window, or None).
+    ``read`` is what the plan holds for every unit: ``items`` and ``binary`` (pairs of select item and
+    destination name, for the driver and for our own decoder), ``from`` (with the alias ``t``) and ``where``
+    (the window, or None).
     """
-    items = ", ".join(f"{expression} AS {identifier(name)}" for expression, name in read["items"])
+    selected = ", ".join(f"{expression} AS {identifier(name)}" for expression, name in read[items])
     where = all_of([read["where"], unit.spec.get("where")])
-    return f"SELECT {items} FROM {read['from']} WHERE {where}{limit_of(unit)}"
+    return f"SELECT {selected} FROM {read['from']} WHERE {where}{limit_of(unit)}"
 
 
 class PostgresReader:
-    """An open bulk connection. Not safe for use by two threads at once."""
+    """An open bulk connection: ours, or the driver's from the first unit on that ours cannot decode. Not safe
+    for use by two threads at once."""
 
     def __init__(
-        self, bulk: Bulk, read: Mapping[str, Any], snapshot: str | None, timeout_seconds: int
+        self, target: Target, read: Mapping[str, Any], snapshot: str | None, timeout_seconds: int
     ) -> None:
-        self._bulk = bulk
+        self._target = target
         self._read = read
         self._snapshot = snapshot
         self._timeout_seconds = timeout_seconds
+        # Plans of older versions have no items for our decoder.
+        self._bulk: Bulk | Copying = Copying(target, timeout_seconds) if "binary" in read else Bulk(target)
 
     def read(self, unit: WorkUnit) -> Iterator[Rows]:
-        """The unit's rows, in batches of about 8 MiB, in plain Arrow types: numeric, uuid and JSON as text.
+        """The unit's rows, in batches of a few MiB, in plain Arrow types: uuid and JSON as text, numeric as
+        decimal or text.
 
         Raises:
             RetryableError: connection lost, server restarting, query cancelled by its timeout.
             PermanentError: the query can never work.
         """
+        doing = f"reading unit {unit.id}"
+        if isinstance(self._bulk, Copying):
+            sql = unit_query(self._read, unit, "binary")
+            try:
+                yield from map(Rows, self._bulk.stream(sql, snapshot=self._snapshot, doing=doing))
+            except Undecodable:
+                self.close()
+                self._bulk = Bulk(self._target)
+            else:
+                return
         batches = self._bulk.stream(
             unit_query(self._read, unit),
-            # A single COPY sees one snapshot in any case; an exported one wants this level.
             isolation="REPEATABLE READ",
             snapshot=self._snapshot,
             timeout_seconds=self._timeout_seconds,
-            doing=f"reading unit {unit.id}",
+            doing=doing,
         )
-        return (Rows(arrow.plain(batch)) for batch in batches)
+        for batch in batches:
+            yield Rows(arrow.plain(batch))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._bulk.close()
 
 
 class PostgresSession:
@@ -76,11 +96,11 @@ class PostgresSession:
     @contextmanager
     def reader(self) -> Iterator[PostgresReader]:
         """A further reader with a connection of its own."""
-        bulk = Bulk(self._target)
+        reader = PostgresReader(self._target, self._read, self._snapshot, self._timeout_seconds)
         try:
-            yield PostgresReader(bulk, self._read, self._snapshot, self._timeout_seconds)
+            yield reader
         finally:
-            bulk.close()
+            reader.close()
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class PostgresSource:
             with control.transaction():
                 server = schema.server_of(control)
                 relation = self._look(control)
-                items, raw = self._items(relation, request.columns)
+                selections = self._selections(relation, request.columns)
                 incremental = self._incremental(control, relation, server, request, zone)
                 horizon = control.value(
                     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", "taking a snapshot"
@@ -114,7 +114,8 @@ class PostgresSource:
             window=Window(kind="all") if incremental is None else incremental.window,
             units=in_order(cut.units),
             read={
-                "items": select_items(items, raw, RAW_COLUMN),
+                "items": select_items(*types.guarded_items(selections), RAW_COLUMN),
+                "binary": select_items(*types.binary_items(selections), RAW_COLUMN),
                 "from": f"{relation.sql} AS t",
                 "where": None if incremental is None else incremental.condition,
                 "identity": server.identity,
@@ -195,15 +196,13 @@ class PostgresSource:
                 name, relation.label, column.declared, destination, reason, self._source_id
             ) from None
 
-    def _items(
+    def _selections(
         self, relation: Relation, columns: tuple[PlannedColumn, ...]
-    ) -> tuple[list[tuple[str, str]], str | None]:
-        selections = {
+    ) -> dict[str, types.Selection]:
+        return {
             column.destination.name: self._selection(relation, column.source, column.destination)
             for column in columns
         }
-        items = [(selection.expression, name) for name, selection in selections.items()]
-        return items, types.raw_item(selections)
 
     def _incremental(
         self, control: Control, relation: Relation, server: Server, request: PlanRequest, zone: str

@@ -69,6 +69,9 @@ class Selection:
     """A condition that is true for each non-NULL value that ``expression`` gives exactly; None: all are."""
     raw: str = ""
     """The value as the server writes it, for rows where ``fits`` is not true."""
+    binary: str | None = None
+    """The column itself, for our own decoder of binary COPY, which finds what does not fit among the bytes;
+    None where it reads ``expression`` too."""
 
 
 class Incompatible(Exception):  # noqa: N818 - an answer for the caller to word, not an error of its own
@@ -160,7 +163,9 @@ def select(type_: PgType, column: str, destination: BqField) -> Selection:
     if target == "STRING":
         if type_.element is not None or _is_json_only(type_):
             return _as_json(type_, column)
-        return Selection(exact_text(type_, column))
+        # As 16 bytes a uuid is less than half as long.
+        short = _base(type_, column) if type_.name == "uuid" else None
+        return Selection(exact_text(type_, column), binary=short)
     if type_.element is not None:
         raise Incompatible("an array needs a REPEATED, JSON or STRING column")
     if type_.name in _CARRIED_TEXT or type_.name == "citext":
@@ -312,7 +317,8 @@ def _time(type_: PgType, column: str, target: str) -> Selection:
     name = type_.name
     within = _within(type_, column)
     if _NATURAL[name] == target:
-        return _guarded(column, _base(type_, column), within)
+        base = _base(type_, column)
+        return replace(_guarded(column, base, within), binary=base)
     if name == "date" and target == "DATETIME":
         return _guarded(column, f"({column})::timestamp", within)
     if name in ("timestamp", "timestamptz") and target in ("DATETIME", "TIMESTAMP"):
@@ -361,6 +367,17 @@ def _widens(element: PgType, target: str) -> bool:
     return (whole and target in ("NUMERIC", "BIGNUMERIC")) or (
         element.name == "numeric" and target in ("NUMERIC", "BIGNUMERIC")
     )
+
+
+def guarded_items(selections: Mapping[str, Selection]) -> tuple[list[tuple[str, str]], str | None]:
+    """The select items, for destination name -> selection, and the raw column's item, if any."""
+    return [(item.expression, name) for name, item in selections.items()], raw_item(selections)
+
+
+def binary_items(selections: Mapping[str, Selection]) -> tuple[list[tuple[str, str]], str | None]:
+    """The select items for our own decoder, and the raw column's item, if any value is guarded still."""
+    guarded = {name: item for name, item in selections.items() if item.binary is None}
+    return [(item.binary or item.expression, name) for name, item in selections.items()], raw_item(guarded)
 
 
 def raw_item(selections: Mapping[str, Selection]) -> str | None:
