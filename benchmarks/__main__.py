@@ -1,8 +1,9 @@
 """Measure loading against the limit and against other tools: ``python -m benchmarks [suite ...] [options]``.
 
-Suites: postgres, mariadb, files, memory (all of them when none is named). Every run is a process of its own;
-rounds are interleaved, so that what else the machine does hits all ways alike, and medians are shown.
-Absolute figures are the machine's; the ratios are what counts. Client and server share the machine.
+Suites: postgres, mariadb, files, memory, profile (all of them when none is named). Every run is a process
+of its own; rounds are interleaved, so that what else the machine does hits all ways alike, and medians are
+shown. Absolute figures are the machine's; the ratios are what counts. Client and server share the machine.
+With --write the figures of the suites that are run take the place of their last ones, and all others stay.
 
 Example: ``python -m benchmarks postgres --rows 2000000 --rounds 3``
 """
@@ -12,28 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from benchmarks import databases, files
+from benchmarks import databases, files, profile
 from benchmarks.contender import Contender
 from benchmarks.file_data import folder_of
+from benchmarks.kept import Part, Peak, keep, load, today
 from benchmarks.measure import ROOT, interleaved, run_once
-from benchmarks.report import Suite, chart, markdown, table
+from benchmarks.profile import Profile
+from benchmarks.report import Suite, table
 from benchmarks.server import mariadb, server
 
 FLAT = 0.20
 """How far peak memory may differ between the two sizes and still count as flat."""
-SUITES = ("postgres", "mariadb", "files", "memory")
-
-
-@dataclass(frozen=True)
-class Peak:
-    """The peak memory of one runner task with two readers."""
-
-    rows: int
-    peak_mb: float
+SUITES = ("postgres", "mariadb", "files", "memory", "profile")
 
 
 def _say(text: str) -> None:
@@ -81,6 +77,27 @@ def _memory(arguments: argparse.Namespace) -> list[Peak]:
     return peaks
 
 
+def _profile(arguments: argparse.Namespace) -> list[Profile]:
+    rows, scratch = arguments.rows, arguments.folder / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    found = []
+    with server(arguments.folder, [rows]) as running:
+        _say(f"profile of PostgreSQL, {rows:,} rows")
+        with running.connect() as connection:
+            data = Path(connection.run("SHOW data_directory")[0][0])
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        used = partial(profile.processor_seconds, pid)
+        found.append(profile.measure("PostgreSQL", running.url, rows, scratch, used))
+    with mariadb(arguments.folder, [rows]) as url:
+        _say(f"profile of MariaDB, {rows:,} rows")
+        found.append(profile.measure("MariaDB", url, rows, scratch, None))
+    folder = folder_of(arguments.folder, rows)
+    for kind, title in {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}.items():
+        _say(f"profile of {title}, {rows:,} rows")
+        found.append(profile.measure(title, str(folder / f"orders.{kind}"), rows, scratch, None))
+    return found
+
+
 MEASURES: dict[str, Callable[[argparse.Namespace], list[Suite]]] = {
     "postgres": _postgres,
     "mariadb": _mariadb,
@@ -88,7 +105,13 @@ MEASURES: dict[str, Callable[[argparse.Namespace], list[Suite]]] = {
 }
 
 
-def _show_peaks(peaks: list[Peak], change: float) -> str:
+def _change(peaks: Sequence[Peak]) -> float:
+    """How much memory grows from the smallest to the largest size."""
+    return peaks[-1].peak_mb / peaks[0].peak_mb - 1 if peaks else 0.0
+
+
+def _show_peaks(peaks: Sequence[Peak]) -> str:
+    change = _change(peaks)
     lines = ["Peak memory of one runner task, 2 readers"]
     lines += [f"{peak.rows:>12,} rows {peak.peak_mb:8.0f} MB" for peak in peaks]
     lines.append(f"{change:+.0%}: {'flat' if abs(change) <= FLAT else 'NOT FLAT'} (within {FLAT:.0%})")
@@ -106,36 +129,49 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the tables and files (1000000)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other tools out")
-    parser.add_argument("--memory-rows", type=int, nargs=2, default=[1_000_000, 5_000_000], help="two sizes")
+    parser.add_argument(
+        "--memory-rows", type=int, nargs="+", default=[1_000_000, 5_000_000], help="sizes for memory"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    parser.add_argument("--write", type=Path, help="write benchmarks.md and benchmarks.svg into this folder")
+    parser.add_argument(
+        "--write", type=Path, help="keep the figures in this folder, with a page and a picture"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "benchmarks", help="servers' data")
     arguments = parser.parse_args()
     wanted = arguments.suites or list(SUITES)
     if unknown := sorted(set(wanted) - set(SUITES)):
         parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
-    suites: list[Suite] = []
-    for name in wanted:
-        if name in MEASURES:
-            found = MEASURES[name](arguments)
-            suites += found
-            if not arguments.json:
-                print("\n\n".join(table(suite) for suite in found), end="\n\n", flush=True)
-    peaks = _memory(arguments) if "memory" in wanted else []
-    change = peaks[-1].peak_mb / peaks[0].peak_mb - 1 if peaks else 0.0
+    parts = {name: _part(name, arguments) for name in SUITES if name in wanted}
     if arguments.json:
-        everything = {"suites": [suite.to_json() for suite in suites], "memory": [asdict(p) for p in peaks]}
-        print(json.dumps(everything, indent=2))
-    elif peaks:
-        print(_show_peaks(peaks, change))
+        print(json.dumps({name: part.to_json() for name, part in parts.items()}, indent=2))
     if arguments.write:
-        command = (
-            f"python -m benchmarks {' '.join(wanted)} --rows {arguments.rows} --rounds {arguments.rounds}"
-        )
-        arguments.write.mkdir(parents=True, exist_ok=True)
-        (arguments.write / "benchmarks.md").write_text(markdown(suites, command))
-        (arguments.write / "benchmarks.svg").write_text(chart(suites))
-    return 0 if abs(change) <= FLAT else 1
+        keep(arguments.write, parts, SUITES)
+    peaks = parts["memory"].peaks if "memory" in parts else ()
+    return 0 if abs(_change(peaks)) <= FLAT else 1
+
+
+def _part(name: str, arguments: argparse.Namespace) -> Part:
+    """Run one suite, and say what it found unless all is to be said as JSON."""
+    size = (
+        f"--memory-rows {' '.join(map(str, arguments.memory_rows))}"
+        if name == "memory"
+        else f"--rows {arguments.rows}"
+    )
+    rounds = f" --rounds {arguments.rounds}" if name in MEASURES else ""
+    peers = "" if arguments.peers or name not in MEASURES else " --no-peers"
+    empty = Part(f"python -m benchmarks {name} {size}{rounds}{peers}", today(), load())
+    if name in MEASURES:
+        part = replace(empty, suites=tuple(MEASURES[name](arguments)))
+        said = "\n\n".join(table(suite) for suite in part.suites)
+    elif name == "memory":
+        part = replace(empty, peaks=tuple(_memory(arguments)))
+        said = _show_peaks(part.peaks)
+    else:
+        part = replace(empty, profiles=tuple(_profile(arguments)))
+        said = "\n".join(profile.markdown(part.profiles))
+    if not arguments.json:
+        print(said, end="\n\n", flush=True)
+    return part
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.folder_files import FolderFiles
 from benchmarks.peer_files import SIX
 from benchmarks.task import FolderStore, make_plan
+from benchmarks.ways import hide_pandas
 from etl_runner.config.parse import parse_source
 from etl_runner.config.resolved import ResolvedSource
 from etl_runner.execution.task import run_task
@@ -69,6 +71,12 @@ def resolve(file: Path) -> ResolvedSource:
     return parse_source(document, name="sources/orders.yaml", source_id="orders").resolve()
 
 
+def opener(resolved: ResolvedSource, file: Path) -> Callable[[ResolvedSource], FilesSource]:
+    """Builds the source of the file's folder."""
+    bucket = FolderFiles(file.parent)
+    return lambda _: FilesSource(resolved.document, resolved.connection, lambda: bucket)  # type: ignore[arg-type]
+
+
 def main() -> None:
     """Load the file into shards.
 
@@ -76,15 +84,12 @@ def main() -> None:
         RuntimeError: it wrote another number of rows.
     """
     file, rows, readers, folder = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    hide_pandas()
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
     resolved = resolve(file)
-    bucket = FolderFiles(file.parent)
-
-    def open_it(_: ResolvedSource) -> FilesSource:
-        return FilesSource(resolved.document, resolved.connection, lambda: bucket)  # type: ignore[arg-type]
-
+    open_it = opener(resolved, file)
     store = FolderStore(folder)
     store.create("plan.jsonl", make_plan(resolved, readers, open_it, OrdersTable(file.suffix)).to_jsonl())
     summary = run_task(store, "plan.jsonl", 0, 1, lambda _: open_it(resolved), slots=readers)

@@ -31,6 +31,8 @@ class Run:
     seconds: float
     peak_mb: float
     mb_out: float
+    cpu_seconds: float = 0.0
+    """Processor seconds, user and system, of the process and the children that it waited for."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Figures:
     rows_per_second: float
     peak_mb: float
     mb_out: float
+    cpu_seconds: float = 0.0
+    """Of the processor, for a million rows; the server's are not among them."""
 
 
 def run_once(contender: Contender, scratch: Path) -> Run:
@@ -70,7 +74,8 @@ def run_once(contender: Contender, scratch: Path) -> Run:
         if contender.count is not None and (found := contender.count(folder)) != contender.rows:
             raise MeasureError(f"{contender.label}: {found:,} rows arrived of {contender.rows:,}")
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Run(seconds, usage.ru_maxrss * _PEAK_UNIT * contender.children / (1 << 20), written / 1e6)
+    peak = usage.ru_maxrss * _PEAK_UNIT * contender.children / (1 << 20)
+    return Run(seconds, peak, written / 1e6, usage.ru_utime + usage.ru_stime)
 
 
 def interleaved(
@@ -94,4 +99,5 @@ def _medians(contender: Contender, runs: Sequence[Run]) -> Figures:
         rows_per_second=contender.rows / statistics.median(run.seconds for run in runs),
         peak_mb=statistics.median(run.peak_mb for run in runs),
         mb_out=statistics.median(run.mb_out for run in runs),
+        cpu_seconds=statistics.median(run.cpu_seconds for run in runs) * 1e6 / contender.rows,
     )

@@ -8,6 +8,8 @@ from html import escape
 from typing import Any
 
 from benchmarks.measure import Figures
+from benchmarks.profile import Profile
+from benchmarks.profile import markdown as profile_table
 
 
 @dataclass(frozen=True)
@@ -45,38 +47,63 @@ def table(suite: Suite) -> str:
     """The suite for people."""
     lines = [
         f"{suite.title}, {suite.rows:,} rows; medians of {suite.rounds} interleaved rounds, whole processes",
-        f"{'':48}{'rows/s':>12}{'peak MB':>9}{'MB out':>8}{'of limit':>10}{'ours is':>10}",
+        f"{'':48}{'rows/s':>12}{'CPU s':>7}{'peak MB':>9}{'MB out':>8}{'of limit':>10}{'ours is':>10}",
     ]
     for line in suite.figures:
         limit, over = suite.of_limit(line), suite.ours_over(line)
         lines.append(
-            f"{line.label:48}{line.rows_per_second:12,.0f}{line.peak_mb:9.0f}"
+            f"{line.label:48}{line.rows_per_second:12,.0f}{line.cpu_seconds:7.2f}{line.peak_mb:9.0f}"
             f"{f'{line.mb_out:.0f}' if line.mb_out >= 1 else '':>8}"
             f"{'' if limit is None else f'{limit:.2f}':>10}{'' if over is None else f'{over:.1f}x':>10}"
         )
     return "\n".join(lines)
 
 
-def markdown(suites: Sequence[Suite], command: str) -> str:
-    """The page that is kept in docs/."""
-    parts = [
+def introduction() -> list[str]:
+    """The page's first lines."""
+    return [
         "# What was measured",
         "",
-        f"Printed by `{command}`: client and server share one machine, every run is a process of its own,",
-        "rounds are interleaved, medians are shown. Other machines give other figures; compare the ratios.",
+        "Client and server share one machine, every run is a process of its own, rounds are interleaved,",
+        "medians are shown. Other machines give other figures; compare the ratios. `CPU s` is the processor",
+        "time of the process for a million rows, without the server's; it depends least on what else the",
+        "machine does.",
+        "`make bench` runs everything; each table names the command that printed it.",
         "",
         "![rows a second, by way](benchmarks.svg)",
     ]
-    for suite in suites:
-        parts += ["", f"## {suite.title}", "", f"{suite.rows:,} rows, {suite.rounds} rounds.", ""]
-        parts += ["| way | rows/s | peak MB | of the limit | ours is |", "|---|---:|---:|---:|---:|"]
-        for line in suite.figures:
-            limit, over = suite.of_limit(line), suite.ours_over(line)
-            parts.append(
-                f"| {line.label} | {line.rows_per_second:,.0f} | {line.peak_mb:.0f} "
-                f"| {'' if limit is None else f'{limit:.2f}'} | {'' if over is None else f'{over:.1f}x'} |"
-            )
-    return "\n".join(parts) + "\n"
+
+
+def suite_markdown(suite: Suite) -> list[str]:
+    """A suite on the page."""
+    lines = ["", f"## {suite.title}", "", f"{suite.rows:,} rows, {suite.rounds} rounds.", ""]
+    lines += ["| way | rows/s | CPU s | peak MB | of the limit | ours is |", "|---|---:|---:|---:|---:|---:|"]
+    for line in suite.figures:
+        limit, over = suite.of_limit(line), suite.ours_over(line)
+        lines.append(
+            f"| {line.label} | {line.rows_per_second:,.0f} | {line.cpu_seconds:.2f} | {line.peak_mb:.0f} "
+            f"| {'' if limit is None else f'{limit:.2f}'} | {'' if over is None else f'{over:.1f}x'} |"
+        )
+    return lines
+
+
+def peaks_markdown(peaks: Sequence[tuple[int, float]]) -> list[str]:
+    """Peak memory by rows, on the page."""
+    lines = ["", "## Peak memory of one runner task", "", "PostgreSQL, 2 readers.", ""]
+    lines += ["| rows | peak MB |", "|---:|---:|"]
+    return lines + [f"| {rows:,} | {peak:.0f} |" for rows, peak in peaks]
+
+
+def profile_markdown(profiles: Sequence[Profile]) -> list[str]:
+    """Where the time goes, on the page."""
+    return [
+        "",
+        "## Where the processor's time goes",
+        "",
+        "A task with 1 reader.",
+        "",
+        *profile_table(profiles),
+    ]
 
 
 _COLOURS = {"limit": "#9aa5b1", "ours": "#1a73e8", "peer": "#e8a33d"}

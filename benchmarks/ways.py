@@ -56,8 +56,7 @@ def ours(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
     Raises:
         RuntimeError: it wrote another number of rows.
     """
-    # The image has no pandas; where it is installed, pyarrow would load it at the first chance.
-    sys.meta_path.insert(0, _Without("pandas"))
+    hide_pandas()
     import pyarrow as pa
 
     from benchmarks.task import FolderStore, make_plan, open_source, resolve
@@ -70,6 +69,11 @@ def ours(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
     summary = run_task(store, "plan.jsonl", 0, 1, lambda _: open_source(resolved), slots=readers)
     if summary.rows != rows:
         raise RuntimeError(f"{summary.rows} rows of {rows}")
+
+
+def hide_pandas() -> None:
+    """The image has no pandas; where it is installed, pyarrow would load it at the first chance."""
+    sys.meta_path.insert(0, _Without("pandas"))
 
 
 class _Without(MetaPathFinder):

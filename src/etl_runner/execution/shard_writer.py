@@ -227,7 +227,7 @@ class _OpenShard:
             schema,
             compression=options.compression,
             use_dictionary=dictionary or False,
-            write_statistics=True,
+            write_statistics=_with_statistics(schema),
             version="2.6",
             store_schema=False,
         )
@@ -256,6 +256,18 @@ class _OpenShard:
         with contextlib.suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _with_statistics(schema: pa.Schema) -> list[str] | bool:
+    """The columns whose least and greatest values anybody asks for (execution/bounds.py): not texts, bytes
+    and decimals, where finding them costs most. With a nested column, all of them."""
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True
+    return [field.name for field in schema if not _is_long(field.type)] or False
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_decimal(kind))
 
 
 def repeating_columns(sample: pa.Table) -> list[str]:

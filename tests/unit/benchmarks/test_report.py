@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contender import Contender, csv_rows
+from benchmarks.kept import Part, Peak, keep
 from benchmarks.measure import Figures, MeasureError, interleaved, run_once
-from benchmarks.report import Suite, chart, markdown, table
+from benchmarks.profile import Profile
+from benchmarks.report import Suite, chart, suite_markdown, table
 
 LIMIT_1 = Figures("limit, 1 reader", "limit", 1, 1_000_000, 10, 0)
 LIMIT_2 = Figures("limit, 2 readers", "limit", 2, 1_600_000, 10, 0)
@@ -34,7 +36,7 @@ def test_ratios_compare_as_many_readers() -> None:
 
 
 def test_table_and_page_name_every_way() -> None:
-    for text in (table(SUITE), markdown([SUITE], "python -m benchmarks")):
+    for text in (table(SUITE), "\n".join(suite_markdown(SUITE))):
         assert all(line.label in text for line in SUITE.figures)
         assert "2.0x" in text
         assert "0.70" in text
@@ -67,3 +69,22 @@ def test_rounds_are_interleaved(tmp_path: Path) -> None:
     figures = interleaved(two, 2, tmp_path, said.append)
     assert [text.rpartition(": ")[2] for text in said] == ["writer", "other", "writer", "other"]
     assert [line.label for line in figures] == ["writer", "other"]
+
+
+def test_suites_that_are_not_run_again_keep_their_figures(tmp_path: Path) -> None:
+    order = ("one", "memory", "profile")
+    notes = tmp_path / "notes.md"
+    notes.write_text("## By hand\n")
+    keep(tmp_path, {"one": Part("python -m one", "2026-01-01", 0.5, suites=(SUITE,))}, order, notes)
+    again = {
+        "memory": Part("python -m memory", "2026-01-02", 0.5, peaks=(Peak(10, 123.4),)),
+        "profile": Part(
+            "python -m profile", "2026-01-02", 0.5, profiles=(Profile("Orders", 10, {"read": 2e-5}),)
+        ),
+    }
+    keep(tmp_path, again, order, notes)
+    page = (tmp_path / "benchmarks.md").read_text()
+    places = [page.index(text) for text in ("0.70", "python -m one", "| 123 |", "| 2.00 |")]
+    assert places == sorted(places)
+    assert page.endswith("## By hand\n")
+    assert "other &lt;tool&gt;" in (tmp_path / "benchmarks.svg").read_text()
