@@ -21,7 +21,8 @@ from pg8000.exceptions import DatabaseError
 from etl_runner.sources.postgres import copy_wire
 from etl_runner.sources.postgres.copy_columns import Field, record_batch
 from etl_runner.sources.postgres.copy_times import date_text, timestamp_text
-from etl_runner.sources.postgres.copy_wire import Garbled, copy_rows
+from etl_runner.sources.postgres.copy_wire import copy_rows
+from etl_runner.sources.postgres.diagnose import Garbled
 
 Row = Sequence[bytes | None]
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -21,7 +21,8 @@ from etl_runner.convert.raw import RAW_COLUMN, raw_values
 from etl_runner.sources.gather import bitmap, gathered
 from etl_runner.sources.postgres.copy_numeric import numeric
 from etl_runner.sources.postgres.copy_times import BOUNDS, Bound
-from etl_runner.sources.postgres.copy_wire import Garbled, Rows
+from etl_runner.sources.postgres.copy_wire import Rows
+from etl_runner.sources.postgres.diagnose import Garbled
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from etl_runner.sources.gather import bitmap
-from etl_runner.sources.postgres.copy_wire import Garbled
+from etl_runner.sources.postgres.diagnose import Garbled
 
 _BASE_DIGITS = 4
 _DIGITS_A_WORD = 4

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etl_runner.sources.postgres.diagnose import Garbled
+
 BUFFER_BYTES = 1 << 20
 """Small enough to stay in a processor's cache while it is gone through column by column."""
 SLACK = 16
@@ -30,10 +32,6 @@ _READY = b"Z\0\0\0\5"
 _COPY_OUT, _COPY_DATA, _COPY_DONE, _COMPLETE, _READY_FOR_QUERY = b"HdcCZ"
 _HEAD = struct.Struct(">BI")
 _WITH_OIDS = 1 << 16
-
-
-class Garbled(Exception):  # noqa: N818 - turned into one of our errors by whoever knows the server's name
-    """The bytes are not what the protocol says; the argument says where they differ."""
 
 
 @dataclass(frozen=True)

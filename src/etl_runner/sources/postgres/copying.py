@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl_runner.errors import PermanentError
 from etl_runner.sources.postgres.connect import Control, Target, connect
-from etl_runner.sources.postgres.copy_wire import Garbled
+from etl_runner.sources.postgres.diagnose import Garbled
 
 if TYPE_CHECKING:
     import pyarrow as pa

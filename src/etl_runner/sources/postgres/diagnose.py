@@ -28,6 +28,10 @@ _RETRYABLE_CODES = {
 _REFUSED_LOGIN = ("28000", "28P01")
 
 
+class Garbled(Exception):  # noqa: N818 - turned into one of our errors by whoever knows the server's name
+    """Bytes are not what the protocol says; the argument says where they differ."""
+
+
 def server_error(code: str | None, message: str, where: Where, doing: str) -> EtlError:
     """What an error that the server reported means.
 
