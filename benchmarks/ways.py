@@ -21,8 +21,6 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from benchmarks.server import COLUMNS, psql
-
 
 def limit(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
     """COPY in binary (PostgreSQL), or the client's unbuffered text (MariaDB), to nowhere.
@@ -31,6 +29,9 @@ def limit(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
         RuntimeError: the client failed.
     """
     del folder
+    # Imported where it is needed: it is not what a runner task has to load.
+    from benchmarks.server import COLUMNS
+
     step = -(-rows // readers)
     running = []
     for start in range(0, rows, step):
@@ -43,6 +44,8 @@ def limit(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
 
 def _client(url: str, query: str) -> list[str]:
     if url.startswith("postgresql"):
+        from benchmarks.server import psql
+
         return [psql(), url, "-qc", f"COPY ({query}) TO STDOUT (FORMAT binary)"]
     parts = urlsplit(url)
     where = [f"--host={parts.hostname}", f"--port={parts.port}", f"--user={parts.username}"]
@@ -95,6 +98,8 @@ class _Without(MetaPathFinder):
 def per_row(url: str, table: str, rows: int, readers: int, folder: Path) -> None:
     """fetchmany, a dict for each row, made serialisable, a line of JSON."""
     del readers
+    from benchmarks.server import COLUMNS
+
     with _connection(url) as connection, (folder / "rows.jsonl").open("w") as file:
         cursor = connection.cursor()
         cursor.execute(f"SELECT {COLUMNS} FROM {table} WHERE id <= {rows}")
