@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Compression = Literal["auto", "none", "gzip", "zstd", "bz2"]
 BATCH_BYTES = 16 << 20
 """About the largest batch that leaves a format, in bytes of Arrow memory."""
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 1 << 20
 """Text that is parsed at once; a record that is longer makes its block longer."""
 MAX_RECORD_BYTES = 256 << 20
 """The longest record; what is longer is an open quote or bracket rather than a row."""
