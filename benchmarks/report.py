@@ -68,8 +68,8 @@ def introduction() -> list[str]:
         "medians are shown. Other machines give other figures; compare the ratios. `CPU s` is the processor",
         "time of the process for a million rows, without the server's; it depends least on what else the",
         "machine does.",
-        "`make bench` runs everything; each table names the command that printed it. In the picture the bar of a",
-        "limit far beyond all ways is cut off.",
+        "`make bench` runs everything; each table names the command that printed it. In the picture the bar",
+        "of a limit far beyond all ways is cut off.",
         "",
         "![rows a second, by way](benchmarks.svg)",
     ]
