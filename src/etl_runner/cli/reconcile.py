@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import RenderableType
@@ -23,11 +24,20 @@ from etl_runner.cli.sources import check_id
 from etl_runner.cli.watch import watch_on
 from etl_runner.commit.close import RunKey
 from etl_runner.config.database import DatabaseSource
+from etl_runner.config.files import FileSource
 from etl_runner.errors import ConfigError, PermanentError, Problem
+from etl_runner.planning.destination import find_destination
 from etl_runner.reconcile.compare import Comparable, Comparison, compare, repairs
+from etl_runner.reconcile.files import SOURCE_FILE, check_comparable, compare_files
 from etl_runner.reconcile.ranges import Unit
+from etl_runner.sources.files.window import matching
+from etl_runner.state.ledger import Ledger
 from etl_runner.state.requests import BACKFILL_PREFIX, Backfill, Requests
 from etl_runner.state.store import StateStore
+
+if TYPE_CHECKING:
+    from etl_runner.config.resolved import ResolvedSource
+    from etl_runner.config.sources import SourceDocument
 
 _UNITS = ("hour", "day", "month", "year")
 _LISTED = 50
@@ -50,7 +60,8 @@ def reconcile(
     """Compare counts and checksums of source and destination, range by range of the cursor.
 
     One scan of the table on either side, up to where the source is settled. The repair is a backfill of
-    exactly the ranges that differ; a catalog is repaired by a run.
+    exactly the ranges that differ; a catalog is repaired by a run. Files are compared by their rows; the
+    repair loads those that were not loaded.
 
     Example: etl-runner reconcile orders --by day
 
@@ -64,20 +75,9 @@ def reconcile(
     deployment = open_deployment(context, Path(settings) if settings else None, local)
     resolved = load_source(deployment.config, check_id(source))
     document = resolved.document
-    if not isinstance(document, DatabaseSource):
-        raise ConfigError("reconcile", (Problem("source_type", "sources of files cannot be compared yet"),))
-    made = deployment.open_source(resolved)
-    if not hasattr(made, "ask"):
-        message = f"sources of type {document.source_type} cannot be compared yet"
-        raise ConfigError("reconcile", (Problem("source_type", message),))
-
-    def look() -> Comparison:
-        state = StateStore(deployment.state, source).read()
-        plan = deployment.planner().make_plan(resolved, RunKey(source, NOT_RUN, state.epoch + 1), state)
-        asked = cast("Comparable", made)
-        unit = cast("Unit | None", by)
-        return compare(asked, document, plan.header, state.watermark, deployment.jobs.rows, unit)
-
+    if not isinstance(document, DatabaseSource) and by is not None:
+        raise ConfigError("command line", (Problem("--by", "files are compared one by one"),))
+    look = _look(deployment, resolved, cast("Unit | None", by))
     found = look()
     runs: list[dict[str, Any]] = []
     if repair and found.differing:
@@ -93,10 +93,45 @@ def reconcile(
         raise typer.Exit(Exit.FAILED)
 
 
+def _look(deployment: Deployment, resolved: ResolvedSource, unit: Unit | None) -> Callable[[], Comparison]:
+    """What compares the two sides as they are."""
+    document, source_id = resolved.document, resolved.source_id
+    if isinstance(document, FileSource):
+        return lambda: _files(deployment, resolved, document)
+    made = deployment.open_source(resolved)
+    if not isinstance(document, DatabaseSource) or not hasattr(made, "ask"):
+        message = f"sources of type {document.source_type} cannot be compared yet"
+        raise ConfigError("reconcile", (Problem("source_type", message),))
+
+    def look() -> Comparison:
+        state = StateStore(deployment.state, source_id).read()
+        plan = deployment.planner().make_plan(resolved, RunKey(source_id, NOT_RUN, state.epoch + 1), state)
+        asked = cast("Comparable", made)
+        return compare(asked, document, plan.header, state.watermark, deployment.jobs.rows, unit)
+
+    return look
+
+
+def _files(deployment: Deployment, resolved: ResolvedSource, document: FileSource) -> Comparison:
+    names = deployment.settings
+    destination = find_destination(
+        document, names.project, names.dataset, names.bigquery_location, deployment.jobs
+    )
+    check_comparable(document, destination)
+    # The bucket first: a file that is committed meanwhile is in the ledger by then.
+    prefix = getattr(resolved.connection, "prefix", None) or ""
+    listed = list(matching(deployment.open_files(resolved), prefix, document.file_pattern))
+    state = StateStore(deployment.state, resolved.source_id).read()
+    entries = Ledger(deployment.state, resolved.source_id).read(state)
+    return compare_files(listed, entries, destination, deployment.jobs.rows)
+
+
 def _requested(
-    deployment: Deployment, source: str, document: DatabaseSource, found: Comparison
+    deployment: Deployment, source: str, document: SourceDocument, found: Comparison
 ) -> list[str | None]:
     """The ids of the runs that repair what differs, their requests left; None: a regular run does."""
+    if not isinstance(document, DatabaseSource):
+        return [None] if any(item.verdict == "not loaded" for item in found.differing) else []
     if document.load_type == "catalog":
         return [None]
     requests = Requests(deployment.state, source)
@@ -133,17 +168,21 @@ def _page(source: str, found: Comparison, runs: list[dict[str, Any]]) -> list[Re
         if len(found.differing) > _LISTED:
             page.append(Text(f"... and {len(found.differing) - _LISTED} more"))
     rows = sum(item.source_rows for item in found.ranges)
-    total = f"{source}: {len(found.ranges)} ranges, {show.count(rows)} rows"
+    things = "files" if found.compared == (SOURCE_FILE,) else "ranges"
+    total = f"{source}: {len(found.ranges)} {things}, {show.count(rows)} rows"
     if runs:
         total += f"; repaired by {', '.join(run['run_id'] for run in runs)}"
-    verdict = f"{len(found.differing)} ranges differ" if found.differing else "all ranges are equal"
+    verdict = f"{len(found.differing)} {things} differ" if found.differing else f"all {things} are equal"
     page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
     if found.left_out:
         page.append(Text(f"counted, not summed: {', '.join(found.left_out)}", style="dim"))
-    if any(item.verdict == "extra" for item in found.differing):
+    if things == "files" and any(item.verdict != "not loaded" for item in found.differing):
+        page.append(Text("rows of files that are loaded are not repaired: the file may have changed since"))
+    elif any(item.verdict == "extra" for item in found.differing):
         page.append(
             Text("the destination has more: rows that were deleted at the source, or moved to a newer cursor")
         )
-    if found.differing and not runs:
+    mends = things != "files" or any(item.verdict == "not loaded" for item in found.differing)
+    if found.differing and mends and not runs:
         page.append(Text(f"etl-runner reconcile {source} --repair loads what differs again"))
     return page

@@ -20,7 +20,7 @@ from etl_runner.sources.base import Description
 from etl_runner.sources.cursors import Cursor
 from etl_runner.sources.sums import BigQueryDialect, Dialect, Kind
 
-Verdict = Literal["equal", "missing", "extra", "different"]
+Verdict = Literal["equal", "missing", "extra", "different", "not loaded"]
 _TEXTS = (
     *("text", "character varying", "varchar", "uuid", "citext", "tinytext", "mediumtext", "longtext"),
     "string",
