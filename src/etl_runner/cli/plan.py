@@ -118,7 +118,8 @@ def _facts(header: PlanHeader, state: State, outlook: Outlook) -> Table:
     table.add_row("rows", f"about {show.count(header.estimated_rows) or 'unknown'} ({header.estimate_how})")
     if header.estimated_bytes is not None:
         table.add_row("bytes", f"about {show.size(header.estimated_bytes)}")
-    table.add_row("units", f"{header.units}, over {header.tasks} tasks with {header.slots} at a time each")
+    spread = f"{header.units}, over {header.tasks} tasks with {header.slots} at a time each"
+    table.add_row("units", spread if header.units else "none")
     table.add_row("engine", f"{header.engine}: {header.engine_reason}")
     operations, cost = outlook.operations, outlook.cost
     budget = f"{operations.planned}, after {operations.used} of {operations.limit:,} within a day"

@@ -77,7 +77,7 @@ def runs_table(receipts: list[dict[str, Any]]) -> RenderableType:
             show.count(receipt.get("rejects")),
             "" if seconds is None else f"{seconds:.1f}",
             show.moment(receipt.get("finished")),
-            "\n".join([show.window(receipt.get("window")), *(receipt.get("jobs") or ())]),
+            "\n".join([show.covered(receipt), *(receipt.get("jobs") or ())]),
         )
         if receipt.get("reason"):
             table.add_row(*[""] * 7, Text(str(receipt["reason"]), style="red"))

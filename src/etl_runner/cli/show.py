@@ -72,14 +72,32 @@ def watermark(value: dict[str, Any] | None) -> str:
 
 
 def window(value: dict[str, Any] | None) -> str:
-    """A window in one line: ``time (low, high]``, ``whole table``."""
+    """A window in one line: ``(low, high]``, ``whole table``, ``3 new of 12 matching files``."""
     if not value:
         return ""
+    if value.get("kind") == "files":
+        return files(value.get("detail") or {}, value.get("low"), value.get("high"))
     if value.get("kind") == "all" or (value.get("column") is None and value.get("high") is None):
         return "whole table"
     low = value.get("low") or "beginning"
     high = value.get("high") or "end"
     return f"({low}, {high}]"
+
+
+def covered(receipt: dict[str, Any]) -> str:
+    """A receipt's window in one line."""
+    value = receipt.get("window")
+    if value and receipt.get("files"):
+        value = {**value, "kind": "files", "detail": receipt["files"]}
+    return window(value)
+
+
+def files(detail: dict[str, Any], first: str | None, last: str | None) -> str:
+    """Which files a run is about: how many of how many, and when the first and last of them were modified."""
+    text = f"{count(detail.get('files', 0))} new of {count(detail.get('matching', 0))} matching files"
+    if detail.get("ignored"):
+        text += f", {count(detail['ignored'])} overwritten ones ignored"
+    return f"{text}, modified {moment(first)} to {moment(last)}" if first and last else text
 
 
 def outcome(value: str | None) -> Text:
@@ -102,7 +120,7 @@ def receipt_facts(receipt: dict[str, Any]) -> Table:
     rows: list[tuple[str, str]] = [
         ("reason", str(receipt.get("reason") or "")),
         ("source, run", f"{receipt.get('source_id', '')}  {receipt.get('run_id', '')}"),
-        ("window", window(receipt.get("window"))),
+        ("window", covered(receipt)),
         ("engine", f"{receipt.get('engine') or ''}"),
         ("units", count(receipt.get("units"))),
         ("rows", count(receipt.get("rows_loaded"))),

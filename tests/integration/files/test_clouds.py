@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 
 from etl_runner.sources.files.store import FileReplaced
 from tests.integration.files.conftest import Shelf
+from tests.integration.ops.test_operate import etl_runner
 
 pytestmark = pytest.mark.stack
 
@@ -77,3 +79,42 @@ def test_upserts_merge_files_by_key_and_time(shelf: Shelf) -> None:
     shelf.put("3.csv", b"id,version,at\n1,0,2026-01-01T00:00:00Z\n3,1,2026-01-01T00:00:00Z\n")
     assert lab.step_by_step("second").outcome == "ok"
     assert lab.loaded() == [(1, 1), (2, 3), (3, 1)]
+
+
+def test_files_that_an_earlier_system_processed_are_taken_over(shelf: Shelf, tmp_path: Path) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv")
+    for number in (1, 2, 3):
+        shelf.put(f"{number}.csv", b"id,version\n%d,1\n" % number)
+    processed = tmp_path / "processed.json"
+    long_ago = '{"file_name": "2.csv", "last_modified": "2001-01-01T00:00:00Z"}'
+    processed.write_text(f'["1.csv", {long_ago}, "gone.csv"]')
+    for _ in range(2):  # repeating it changes nothing
+        code, answer = etl_runner(lab, "adopt", lab.source_id, "--processed", str(processed))
+        changed = [shelf.uri("2.csv")]
+        assert (code, answer["adopted"], answer["changed"], answer["gone"]) == (0, 1, changed, ["gone.csv"])
+        assert [(entry.uri, entry.outcome) for entry in shelf.ledger()] == [(shelf.uri("1.csv"), "adopted")]
+    assert lab.step_by_step("after").outcome == "ok"
+    assert lab.loaded() == [(2, 1), (3, 1)]
+    shelf.put("1.csv", b"id,version\n1,2\n")
+    assert lab.step_by_step("overwritten").outcome == "ok"
+    assert lab.loaded() == [(1, 2), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_reconcile_tells_files_of_earlier_runs_apart_and_loads_what_is_not_loaded(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv")
+    for number in (1, 2, 3):
+        shelf.put(f"{number}.csv", b"id,version\n%d,1\n%d,2\n" % (number, number))
+    assert lab.step_by_step("first").outcome == "ok"
+    code, answer = etl_runner(lab, "reconcile", lab.source_id)
+    assert (code, answer["differing"], len(answer["ranges"])) == (0, 0, 3), answer
+    shelf.put("4.csv", b"id,version\n4,1\n")
+    code, answer = etl_runner(lab, "reconcile", lab.source_id, "--repair")
+    assert (code, answer["differing"], len(answer["repairs"])) == (0, 0, 1), answer
+    lab.bigquery.query_and_wait(f"DELETE FROM `{lab.path}` WHERE id = 2 AND version = 1")
+    lab.bigquery.query_and_wait(f"INSERT INTO `{lab.path}` SELECT * FROM `{lab.path}` WHERE id = 4")
+    code, answer = etl_runner(lab, "reconcile", lab.source_id)
+    differing = {item["start"]: item["verdict"] for item in answer["ranges"] if item["verdict"] != "equal"}
+    assert (code, differing) == (1, {shelf.uri("2.csv"): "missing", shelf.uri("4.csv"): "extra"})

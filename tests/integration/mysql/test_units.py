@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etl_runner.planning.plan import Plan
+from etl_runner.sources.mysql.connect import Control
 from etl_runner.sources.mysql.source import MySqlSource
 from etl_runner.sources.mysql.wire import CHUNK_BYTES, chunks
 from tests.integration.mysql.support import Database, plan_of, read_all, source_of
@@ -94,6 +95,33 @@ def test_without_an_index_there_are_few_hash_units(mariadb: Database) -> None:
     read = read_all(source, plan)
     assert read.rows == 9_002
     assert max(read.rows_of_unit.values()) < 2_000
+
+
+def test_planning_asks_the_same_number_of_questions_whatever_the_size(
+    mariadb: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    run = Control._run
+
+    def counted(self: Control, sql: str, kind: Any = None) -> list[Any]:
+        asked.append(sql)
+        return run(self, sql, kind)
+
+    monkeypatch.setattr(Control, "_run", counted)
+    numbers, units = [], []
+    for table, rows in (("small", 12_000), ("large", 120_000)):
+        mariadb.execute(
+            f"CREATE TABLE {table} (k int PRIMARY KEY)",
+            f"INSERT INTO {table} SELECT seq FROM seq_1_to_{rows}",
+            f"ANALYZE TABLE {table}",
+        )
+        asked.clear()
+        source = source_of(mariadb, source_table_name=table)
+        plan, _ = plan_of(source, unit_rows=1_000)
+        numbers.append(len(asked))
+        units.append(len(plan.units))
+    assert numbers[0] == numbers[1] > 0, asked
+    assert units[1] > 4 * units[0] > 16
 
 
 def test_a_view_and_a_query_are_one_unit(mariadb: Database) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etl_runner.sources.postgres.connect import Control
 from tests.conftest import Database
 from tests.integration.postgres.support import plan_of, read_all, source_of
 
@@ -141,6 +142,41 @@ def test_planning_scans_nothing(postgres: Database) -> None:
     )
     assert postgres.query(scans) == before
     assert len(plan.units) > 30
+
+
+@pytest.mark.parametrize("load_type", ["catalog", "transactional"])
+def test_planning_asks_the_same_number_of_questions_whatever_the_size(
+    postgres: Database, load_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(name: str) -> None:
+        original = getattr(Control, name)
+
+        def ask(self: Control, sql: str, *arguments: Any, **parameters: Any) -> Any:
+            asked.append(sql)
+            return original(self, sql, *arguments, **parameters)
+
+        monkeypatch.setattr(Control, name, ask)
+
+    for name in ("rows", "described"):
+        counted(name)
+    cursor: dict[str, Any] = {} if load_type == "catalog" else {"timestamp_column": "at", "late_window": "0"}
+    numbers, units = [], []
+    for table, rows in (("small", 12_000), ("large", 120_000)):
+        postgres.execute(
+            f"CREATE TABLE {table} (id int PRIMARY KEY, at timestamptz NOT NULL);"
+            f"CREATE INDEX ON {table} (at);"
+            f"INSERT INTO {table} SELECT g, now() - g * interval '1 s' FROM generate_series(1, {rows}) g;"
+            f"ANALYZE {table}"
+        )
+        asked.clear()
+        source = source_of(postgres, source_table_name=table, load_type=load_type, **cursor)
+        plan, _ = plan_of(source, unit_rows=1_000)
+        numbers.append(len(asked))
+        units.append(len(plan.units))
+    assert numbers[0] == numbers[1] > 0, asked
+    assert units[1] > 5 * units[0] > 20
 
 
 def test_all_units_of_a_session_see_one_snapshot(postgres: Database) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ COMMANDS = [
     ["local", "down"],
     ["local", "status"],
 ]
+ETL_RUNNER = Path(sys.executable).with_name("etl-runner")
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
@@ -110,3 +114,16 @@ def test_outside_a_clone_local_says_where_it_is(monkeypatch: pytest.MonkeyPatch,
     result = CliRunner().invoke(app, ["local", "up"])
     assert result.exit_code == 6
     assert "clone" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(shell: str) -> None:
+    spoken = {
+        "bash": {"COMP_WORDS": "etl-runner back", "COMP_CWORD": "1"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": "etl-runner back"},
+        "fish": {"_TYPER_COMPLETE_ARGS": "etl-runner back", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }[shell]
+    asked = {**os.environ, "_ETL_RUNNER_COMPLETE": f"complete_{shell}", **spoken}
+    done = subprocess.run([ETL_RUNNER], env=asked, capture_output=True, text=True, check=False, timeout=60)
+    assert "backfill" in done.stdout, done
+    assert "reconcile" not in done.stdout

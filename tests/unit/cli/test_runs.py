@@ -36,3 +36,13 @@ def test_a_failure_shows_its_reason(deployment: FakeDeployment) -> None:
 def test_no_runs_is_said(deployment: FakeDeployment) -> None:
     assert "no run has finished" in deployment.invoke("runs", "orders").stdout
     assert deployment.json("runs") == (0, {"runs": [], "history": {"waiting": 0, "drained": None}})
+
+
+def test_a_run_over_files_says_how_many_of_how_many(deployment: FakeDeployment) -> None:
+    window = {"column": None, "low": "2026-01-01T00:00:00+00:00", "high": "2026-01-02T00:00:00+00:00"}
+    files = {"files": 3, "matching": 1200, "ignored": 1}
+    deployment.add_source()
+    deployment.finish({**RECEIPT, "window": {**window, "late": None}, "files": files})
+    for command in (("show", "r1"), ("runs", "orders")):
+        page = deployment.invoke(*command).stdout
+        assert "3 new of 1,200 matching files, 1 overwritten ones ignored, modified 2026-01-01" in page
