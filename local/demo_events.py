@@ -258,6 +258,7 @@ def _watch(demo: Demo, console: Console) -> None:
                 live.update(demo.table())
                 time.sleep(1)
             live.update(demo.table())
+    console.print()  # the view ends without a line's end where it is no terminal
 
 
 if __name__ == "__main__":
