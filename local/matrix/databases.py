@@ -38,6 +38,17 @@ class Database(Protocol):
         """The connection document."""
 
 
+def _document(source_type: str, server: PostgresServer | MariaDbServer, password: Path) -> dict[str, Any]:
+    return {
+        "source_type": source_type,
+        "host": server.host,
+        "port": server.port,
+        "database": DATABASE,
+        "username": server.user,
+        "password": {"file": str(password)},
+    }
+
+
 class Postgres:
     """The rows in PostgreSQL."""
 
@@ -84,14 +95,7 @@ class Postgres:
         )
 
     def connection(self) -> dict[str, Any]:
-        return {
-            "source_type": "postgresql",
-            "host": self._server.host,
-            "port": self._server.port,
-            "database": DATABASE,
-            "username": self._server.user,
-            "password": {"file": str(self._password)},
-        }
+        return _document(self.source_type, self._server, self._password)
 
     def _run(self, sql: str) -> Any:
         connection = self._server.connect(DATABASE)
@@ -145,14 +149,7 @@ class MariaDb:
         return sum_of((row[0], row[1], plain_number(row[2]), *row[3:]) for row in found)
 
     def connection(self) -> dict[str, Any]:
-        return {
-            "source_type": "mysql",
-            "host": self._server.host,
-            "port": self._server.port,
-            "database": DATABASE,
-            "username": self._server.user,
-            "password": {"file": str(self._password)},
-        }
+        return _document(self.source_type, self._server, self._password)
 
     def _run(self, sql: str) -> Any:
         connection = self._server.connect(DATABASE)

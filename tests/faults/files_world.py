@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.records import CommitRecords
 from etl_runner.state.store import StateStore
-from tests.faults.world import BigQueryWorld, Cut, Events, Wire
+from tests.faults.world import BigQueryWorld, Cut, Events, Killed, Wire
 from tests.unit.files.memory import MemoryBucket
 
 SOURCE = "sales"
@@ -231,6 +232,27 @@ class WiredBucket:
         self._around("bucket.open", lambda: None)
         with self._bucket.open(file, start) as stream:
             yield stream
+
+
+def cut_at_every_call(make: Callable[[], FilesWorld], how: str, check: Callable[[FilesWorld], None]) -> int:
+    """Cut a run at each of its remote calls in turn, in a world of its own; repeat it, run once more, and
+    ``check`` the world. How many calls there were."""
+    at = 0
+    while True:
+        world, cut = make(), Cut(at, how)
+        with contextlib.suppress(Killed, EtlError):
+            world.run("cut", cut=cut)
+        if len(cut.calls) <= at:
+            return at
+        try:
+            # The workflow's own repetition of the step, by another process.
+            world.run("cut")
+        except EtlError as error:
+            raise AssertionError(f"{cut.calls[at]}: {error}") from error
+        if world.run().outcome != "ok":
+            raise AssertionError(f"{cut.calls[at]}: the next run fails")
+        check(world)
+        at += 1
 
 
 def _repeat(step: Callable[[], Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from typing import Any
 
@@ -11,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_runner.commit.open_run import Opened
-from etl_runner.errors import EtlError
 from etl_runner.state.store import StateStore
-from tests.faults.files_world import SOURCE, FilesProcess, FilesWorld
-from tests.faults.world import Cut, Killed
+from tests.faults.files_world import SOURCE, FilesProcess, FilesWorld, cut_at_every_call
+from tests.faults.world import Cut
 
 ONE_JOB = {"exact_generation": False}
 STAGED = {"engine": "bigquery"}
@@ -66,23 +64,7 @@ def test_no_file_is_read_and_the_plan_says_so() -> None:
 @pytest.mark.parametrize("how", ["before", "after", "lost"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_cut_at_any_call_and_repeated_is_exact(kind: str, how: str) -> None:
-    at = 0
-    while True:
-        world, cut = world_of(kind), Cut(at, how)
-        with contextlib.suppress(Killed, EtlError):
-            world.run("cut", cut=cut)
-        if len(cut.calls) <= at:
-            break
-        try:
-            # The workflow's own repetition of the step, by another process.
-            world.run("cut")
-        except EtlError as error:
-            pytest.fail(f"{cut.calls[at]}: {error}")
-        if world.run().outcome != "ok":
-            pytest.fail(f"{cut.calls[at]}: the next run fails")
-        check(world)
-        at += 1
-    assert at > 15
+    assert cut_at_every_call(lambda: world_of(kind), how, check) > 15
 
 
 @pytest.mark.parametrize("kind", ["one job", "staged"])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import pytest
 
-from etl_runner.errors import EtlError
 from etl_runner.state.store import StateStore
-from tests.faults.files_world import SOURCE, FilesWorld
-from tests.faults.world import Cut, Killed
+from tests.faults.files_world import SOURCE, FilesWorld, cut_at_every_call
 
 KINDS: dict[str, dict[str, Any]] = {
     "new files": {},
@@ -43,23 +40,7 @@ def check(world: FilesWorld) -> None:
 @pytest.mark.parametrize("how", ["before", "after", "lost"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_cut_at_any_call_and_repeated_is_exact(kind: str, how: str) -> None:
-    at = 0
-    while True:
-        world, cut = world_of(kind), Cut(at, how)
-        with contextlib.suppress(Killed, EtlError):
-            world.run("cut", cut=cut)
-        if len(cut.calls) <= at:
-            break
-        try:
-            # The workflow's own repetition of the step, by another process.
-            world.run("cut")
-        except EtlError as error:
-            pytest.fail(f"{cut.calls[at]}: {error}")
-        if world.run().outcome != "ok":
-            pytest.fail(f"{cut.calls[at]}: the next run fails")
-        check(world)
-        at += 1
-    assert at > 20
+    assert cut_at_every_call(lambda: world_of(kind), how, check) > 20
 
 
 def test_a_run_without_new_files_makes_no_table_operation() -> None:
