@@ -116,7 +116,9 @@ class ProgressReader:
             for name, stored in zip(fresh, pool.map(self._staging.read, fresh), strict=True):
                 if stored is not None:
                     self._manifests[name] = Manifest.from_json(jsontypes.loads(stored.data))
-        counted = [self._manifests[name] for name in names if name in self._manifests]
+        # Not only what is listed now: staging may be half cleared.
+        folders = {name.rpartition("/")[0] for name in names}
+        counted = [one for name, one in self._manifests.items() if name.rpartition("/")[0] in folders]
         self._progress = replace(
             self._progress,
             engine=header.engine,

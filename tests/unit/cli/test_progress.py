@@ -54,6 +54,20 @@ def test_what_was_seen_stays_when_staging_is_cleared(deployment: FakeDeployment)
     assert after.receipt is not None
 
 
+def test_what_was_seen_stays_while_staging_is_being_cleared(deployment: FakeDeployment) -> None:
+    deployment.hold()
+    deployment.put_plan(make_plan(3))
+    for number in range(3):
+        deployment.put_manifest(number, rows=50)
+    look = reader(deployment)
+    look.read()
+    deployment.finish()
+    gone = next(info for info in deployment.staging.list("") if "/units/" in info.name)
+    deployment.staging.delete(gone.name)
+    after = look.read()
+    assert (after.phase, after.units_done, after.rows) == ("done", 3, 150)
+
+
 def test_a_receipt_that_only_the_state_carries_is_found(deployment: FakeDeployment) -> None:
     deployment.finish()
     deployment.state.delete("sources/orders/receipts/r1.json")
