@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -222,10 +223,14 @@ def _holds(where: str | None, value: int | None) -> bool:
     """The unit's condition, evaluated as SQL does: a comparison with NULL holds for nobody."""
     if where is None:
         return True
+    # Whatever the fingerprint is, it is the same for the same value.
+    python = re.sub(r"ABS\(MOD\(FARM_FINGERPRINT\(.*?, ''\)\), (\d+)\)\)", rf"({hash(value)} % \1)", where)
+    python = python.replace("`id` IS NULL", str(value is None))
     if value is None:
-        return where.endswith("IS NULL")
-    python = where.replace("`id` IS NULL", "False").replace("`id`", str(value))
-    return bool(eval(python.replace("AND", "and").replace("OR", "or")))
+        python = re.sub(r"`id` (>=|<) -?\d+", "False", python)
+    for sql, spelled in (("`id`", str(value)), (" = ", " == "), ("AND", "and"), ("OR", "or")):
+        python = python.replace(sql, spelled)
+    return bool(eval(python))
 
 
 def test_a_column_that_prunes_nothing_costs_few_scans() -> None:

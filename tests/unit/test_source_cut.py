@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl_runner.planning.plan import WorkUnit
 from etl_runner.sources.cut import SCALES, Edge, Range, divide
 from etl_runner.sources.postgres.units import clip
+from etl_runner.sources.units import HOT, MAX_SCANS, Cut, split_hot
 
 INTEGERS = SCALES["int8"]
 INSTANTS = SCALES["timestamptz"]
@@ -100,3 +103,63 @@ def test_clipping_to_a_window() -> None:
     assert clip(edges, "0", "60", INTEGERS)[-2].after == 0.3  # of 3 known rows, a tenth
     assert clip([], "0", "60", INTEGERS) == [Edge("0", after=1.0), Edge("60")]
     assert clip([], None, "60", INTEGERS) == []
+    # A window includes its end, where many rows may be.
+    hot = [Edge("0", after=1.0), Edge("10", at=5.0, after=1.0), Edge("20")]
+    assert clip(hot, None, "10", INTEGERS) == [Edge("0", after=1.0), Edge("10", at=5.0)]
+
+
+# Most rows in a narrow part of the key space, some far off, and values that many rows have.
+skewed = st.lists(
+    st.tuples(
+        st.one_of(st.integers(0, 50), st.integers(1_000, 100_000)),
+        st.one_of(st.integers(1, 3), st.integers(1, 200)),
+    ),
+    min_size=2,
+    max_size=40,
+).map(lambda found: [value for value, times in found for _ in range(times)])
+
+
+@given(skewed, st.integers(1, 300), st.integers(2, 60), st.booleans())
+def test_hot_ranges_are_split_and_each_row_is_in_exactly_one_unit(
+    keys: list[int], unit_rows: int, most_units: int, scaled: bool
+) -> None:
+    times = Counter(keys)
+    edges = [Edge(str(value), at=float(times[value])) for value in sorted(times)]
+    target = max(unit_rows, -(-len(keys) // most_units))
+    ranges = divide(edges, len(keys), target, most_units, INTEGERS if scaled else None)
+    units = tuple(
+        WorkUnit("", "range", {"where": f"{part.low} <= key < {part.high}"}, "", part.rows) for part in ranges
+    )
+    cut = split_hot(
+        Cut(units, "ranges"), target, most_units, lambda index, count: f"number % {count} == {index}"
+    )
+    rows = [{"key": key, "number": number} for number, key in enumerate(keys)]
+    homes = Counter[int]()
+    for unit in cut.units:
+        condition = compile(_python(unit.spec["where"]), "where", "eval")
+        homes.update(row["number"] for row in rows if eval(condition, {}, row))
+    assert homes == Counter(range(len(keys)))
+    assert len(cut.units) <= most_units
+    # Ranges alone are as good as values allow; what one value makes larger is spread.
+    assert max(part.rows for part in ranges) <= target + max(times.values()) + 1
+    if len(cut.units) < most_units:
+        hot = max(part.rows for part in ranges)
+        assert max(unit.rows or 0 for unit in cut.units) <= max(HOT * target, hot / MAX_SCANS)
+
+
+def _python(where: str) -> str:
+    everything = where.replace("None <= key < None", "True")
+    return everything.replace("AND", "and").replace("None <= ", "").replace(" < None", "")
+
+
+def test_a_plan_says_that_hot_ranges_were_split_and_splits_no_other() -> None:
+    units = tuple(
+        WorkUnit("", "range", {"where": f"w{n}"}, f"r{n}", rows) for n, rows in enumerate((900, 200))
+    )
+    cut = split_hot(Cut(units, "ranges of k"), 100, 100, lambda index, count: f"b{index}/{count}")
+    assert cut.how == "ranges of k; 1 hot range split by a hash of the key"
+    assert [unit.spec["where"] for unit in cut.units] == [*(f"(w0) AND b{n}/8" for n in range(8)), "w1"]
+    assert cut.units[0].label == "r0, hash bucket 1 of 8"
+    full = split_hot(Cut(units, "ranges of k"), 100, 4, lambda index, count: f"b{index}/{count}")
+    assert len(full.units) == 4
+    assert split_hot(Cut(units, "ranges of k"), 500, 100, lambda *_: "") == Cut(units, "ranges of k")

@@ -70,6 +70,26 @@ def test_a_skewed_key_gives_units_of_about_equal_rows(mariadb: Database) -> None
     assert "ranges of k" in plan.header.notes[0]
 
 
+def test_rows_that_are_close_together_and_equal_ones_make_no_huge_unit(mariadb: Database) -> None:
+    mariadb.execute(
+        "CREATE TABLE t (n bigint PRIMARY KEY, k bigint NOT NULL, KEY (k))",
+        # In a thousandth of the key space; and a quarter of all has one value.
+        "INSERT INTO t SELECT seq, IF(seq > 15000, 20000, seq) FROM seq_1_to_20000",
+        "INSERT INTO t VALUES (20000000, 20000000)",
+        "ANALYZE TABLE t",
+    )
+    source, plan = _planned(mariadb)
+    read = read_all(source, plan)
+    assert read.rows == 20_001
+    assert max(read.rows_of_unit.values()) < 2_500
+    window = {"load_type": "transactional", "incrementing_column": "k"}
+    source = source_of(mariadb, source_table_name="t", **window)
+    plan, _ = plan_of(source, unit_rows=1_000, watermark={"value": "5000"})
+    read = read_all(source, plan)
+    assert read.rows == 15_001
+    assert max(read.rows_of_unit.values()) < 2_500
+
+
 def test_zero_dates_go_with_the_first_range(mariadb: Database) -> None:
     mariadb.execute(
         "CREATE TABLE t (d datetime NULL, n int, KEY (d))",

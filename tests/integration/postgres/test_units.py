@@ -93,6 +93,46 @@ def test_ranges_of_any_integers(
     check_tiling(postgres, {"source_table_name": "t"}, unit_rows, range(len(values)))
 
 
+def largest(database: Database, unit_rows: int, low: str | None = None, **fields: Any) -> tuple[int, str]:
+    """Check the tiling of a table ``t`` behind ``low``; the rows of its largest unit, and how it was cut."""
+    source = source_of(database, source_table_name="t", **fields)
+    plan, extract = plan_of(source, unit_rows=unit_rows, watermark=None if low is None else {"value": low})
+    read = read_all(source, plan)
+    condition = "true" if low is None else f"at > '{low}'"
+    assert sorted(read.columns["id"]) == [
+        row[0] for row in database.query(f"SELECT id FROM t WHERE {condition} ORDER BY id")
+    ]
+    return max(read.rows_of_unit.values()), extract.notes[-1]
+
+
+def test_most_rows_in_a_hundredth_of_the_key_space(postgres: Database) -> None:
+    postgres.execute("CREATE TABLE t (id bigint PRIMARY KEY)")
+    postgres.execute("INSERT INTO t SELECT 5000000 + g FROM generate_series(1, 18000) g")
+    postgres.execute("INSERT INTO t SELECT g * 1000 FROM generate_series(1, 1999) g; ANALYZE t")
+    rows, how = largest(postgres, 500)
+    assert rows <= 1_000
+    assert how == "units: ranges of id from statistics"
+
+
+def test_a_cursor_that_many_rows_share_is_no_reason_for_a_huge_unit(postgres: Database) -> None:
+    postgres.execute("CREATE TABLE t (id int, at timestamptz)")
+    at = "timestamptz '2024-01-01' + least(g, 14000) * interval '1 minute'"
+    postgres.execute(f"INSERT INTO t SELECT g, {at} FROM generate_series(1, 20000) g; CREATE INDEX ON t (at)")
+    postgres.execute("ANALYZE t")
+    window = {"load_type": "transactional", "timestamp_column": "at"}
+    # Without a key nothing divides equal values.
+    assert largest(postgres, 500, **window)[0] > 6_000
+    postgres.execute("ALTER TABLE t ADD PRIMARY KEY (id)")
+    # All rows: the key is the better column to cut by.
+    rows, how = largest(postgres, 500, **window)
+    assert rows <= 1_000
+    assert how == "units: ranges of id from statistics"
+    # Some rows: nobody knows which keys they have, so the equal ones are spread.
+    rows, how = largest(postgres, 500, low="2024-01-03 00:00:00+00", **window)
+    assert rows <= 1_000
+    assert how == "units: ranges of at from statistics; 1 hot range split by a hash of the key"
+
+
 def test_a_composite_key_is_cut_by_a_column_that_can_be(postgres: Database) -> None:
     postgres.execute("CREATE TABLE t (tenant int, id int, PRIMARY KEY (tenant, id)); CREATE INDEX ON t (id)")
     postgres.execute("INSERT INTO t SELECT 1, g FROM generate_series(1, 1000) g; ANALYZE t")

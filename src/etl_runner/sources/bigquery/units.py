@@ -10,9 +10,11 @@ so there are few of them.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import WorkUnit
@@ -21,7 +23,7 @@ from etl_runner.sources.bigquery.quoting import identifier, literal
 from etl_runner.sources.bigquery.relation import Column, Relation
 from etl_runner.sources.bigquery.window import KEY_TYPES, TIME_TYPES, Incremental, value_literal
 from etl_runner.sources.cut import SCALES, Edge, Range, Scale, divide
-from etl_runner.sources.units import MAX_SCANS, Cut
+from etl_runner.sources.units import MAX_SCANS, Cut, split_hot
 
 _KINDS = {**TIME_TYPES, **KEY_TYPES}
 _SCALES: dict[str, Scale] = {
@@ -70,10 +72,15 @@ def cut(
         most = wanted if pruned else min(wanted, MAX_SCANS)
         edges, how = _edges(warehouse, relation, column, incremental, t0, most)
         scale = _SCALES[_KINDS[column.field.type]]
-        ranges = divide(edges, size.rows, max(unit_rows, math.ceil(size.rows / most)), most, scale)
+        target = max(unit_rows, math.ceil(size.rows / most))
+        ranges = divide(edges, size.rows, target, most, scale)
         if len(ranges) > 1:
             units = tuple(_range_unit(column, part, size, incremental) for part in ranges)
-            return Cut(units, f"ranges of {column.name} from {how}")
+            found = Cut(units, f"ranges of {column.name} from {how}")
+            names = _hashable(relation)
+            if not pruned or not names:
+                return found
+            return split_hot(found, target, max_units, partial(_bucket, names))
     return _hashed(relation, min(wanted, MAX_SCANS), size)
 
 
@@ -172,7 +179,8 @@ def _quantiles(
         f"SELECT CAST(edge AS STRING) FROM UNNEST(({quantiles})) AS edge WITH OFFSET AS place ORDER BY place"
     )
     values = [str(text) for (text,) in warehouse.rows(sql, relation.location) if text is not None]
-    return [Edge(value, after=1.0) for value in dict.fromkeys(values)]
+    # The same value k times over: k - 1 steps lie at it, one between it and the next.
+    return [Edge(value, at=float(times - 1), after=1.0) for value, times in Counter(values).items()]
 
 
 def _range_unit(column: Column, part: Range, size: Size, incremental: Incremental | None) -> WorkUnit:
@@ -192,23 +200,16 @@ def _range_unit(column: Column, part: Range, size: Size, incremental: Incrementa
 
 
 def _hashed(relation: Relation, number: int, size: Size) -> Cut:
-    names = relation.primary_key or tuple(
-        column.name
-        for column in relation.columns
-        if column.field.type in _HASHED and column.field.mode != "REPEATED"
-    )
+    names = _hashable(relation)
     if not names:
         whole = WorkUnit("u00000", "whole", {"where": None}, relation.label, size.rows, size.bytes)
         return Cut((whole,), "one unit: there is no column to cut by")
-    texts = ", '#', ".join(f"IFNULL(CAST({identifier(name)} AS STRING), '')" for name in names[:_MOST_HASHED])
-    # The remainder before its absolute value: that of the least INT64 does not exist.
-    bucket = f"ABS(MOD(FARM_FINGERPRINT(CONCAT({texts}, '')), {number}))"
     rows = (size.rows or 0) // number
     units = tuple(
         WorkUnit(
             "",
             "hash",
-            {"where": f"{bucket} = {index}"},
+            {"where": _bucket(names, index, number)},
             f"{relation.label}, hash bucket {index + 1} of {number}",
             rows,
             _share(rows, size),
@@ -216,6 +217,22 @@ def _hashed(relation: Relation, number: int, size: Size) -> Cut:
         for index in range(number)
     )
     return Cut(units, "hash buckets: there is no column to cut by ranges")
+
+
+def _hashable(relation: Relation) -> tuple[str, ...]:
+    """Columns that a row's bucket follows from; all units are read as of one instant, so any will do."""
+    return relation.primary_key or tuple(
+        column.name
+        for column in relation.columns
+        if column.field.type in _HASHED and column.field.mode != "REPEATED"
+    )
+
+
+def _bucket(names: Sequence[str], index: int, count: int) -> str:
+    """SQL: the row is in this hash bucket."""
+    texts = ", '#', ".join(f"IFNULL(CAST({identifier(name)} AS STRING), '')" for name in names[:_MOST_HASHED])
+    # The remainder before its absolute value: that of the least INT64 does not exist.
+    return f"ABS(MOD(FARM_FINGERPRINT(CONCAT({texts}, '')), {count})) = {index}"
 
 
 def _share(rows: int, size: Size) -> int | None:

@@ -3,12 +3,14 @@
 An ordered index gives its least and greatest value at once, and the optimizer's estimate of how many rows lie
 between two of its values, from a dive into the index at both ends
 (https://dev.mysql.com/doc/refman/8.4/en/range-optimization.html). One EXPLAIN of many such stretches gives
-the distribution; nothing is scanned.
+the distribution, a few more look into those that hold most of it; nothing is scanned.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 from etl_runner.planning.plan import WorkUnit
@@ -19,9 +21,14 @@ from etl_runner.sources.mysql.estimate import Estimate, explained
 from etl_runner.sources.mysql.incremental import Incremental
 from etl_runner.sources.mysql.quoting import identifier
 from etl_runner.sources.mysql.schema import MyColumn, Relation
-from etl_runner.sources.units import MAX_SCANS, Cut
+from etl_runner.sources.units import HOT, MAX_SCANS, Cut, split_hot
 
 STRETCHES = 64
+_LOOKS = 12
+"""Times, at most, that the fullest stretches are divided again: enough to find one microsecond of a year. One
+whose rows lie evenly is full only once."""
+_FULLEST = 8
+_PARTS = 16
 _CANDIDATES = 3
 _ENOUGH = 0.7
 _FIRST_DAY = "1000-01-01"
@@ -47,6 +54,7 @@ def cut(
     if incremental is not None and incremental.high is None:
         return Cut((), "there is nothing to read")
     wanted = min(max_units, math.ceil(estimate.rows / unit_rows))
+    target = max(unit_rows, math.ceil(estimate.rows / max_units))
     if wanted <= 1:
         return Cut((_whole(relation, estimate),), "one unit")
     if relation.kind != "table":
@@ -56,16 +64,27 @@ def cut(
         edges = distribution(control, relation, column, incremental)
         scale = _SCALES[_KINDS[column.type.name]]
         ranges = divide(edges, estimate.rows, unit_rows, max_units, scale)
-        if best is None or len(ranges) > len(best[1]):
+        if best is None or _largest(ranges) < _largest(best[1]):
             best = (column, ranges)
-        if len(ranges) >= _ENOUGH * wanted:
+        if len(ranges) >= _ENOUGH * wanted and _largest(ranges) <= HOT * target:
+            break
+        if len(ranges) > 1 and incremental is not None and incremental.low is not None:
+            # Of a part of the table, what is known of other columns says nothing.
             break
     if best is not None and len(best[1]) > 1:
         column, ranges = best
         units = tuple(_range_unit(column, part, estimate, incremental) for part in ranges)
-        return Cut(units, f"ranges of {column.name} from its index")
+        found = Cut(units, f"ranges of {column.name} from its index")
+        if not relation.primary_key:
+            # Without a key a row's bucket would follow from all of its values, which may change.
+            return found
+        return split_hot(found, target, max_units, partial(_bucket, relation))
     number = min(wanted, MAX_SCANS)
     return Cut(tuple(_hash_units(relation, number, estimate)), "hash buckets: there is no index to cut by")
+
+
+def _largest(ranges: Sequence[Range]) -> int:
+    return max(part.rows for part in ranges)
 
 
 def _candidates(relation: Relation, incremental: Incremental | None) -> list[MyColumn]:
@@ -100,18 +119,43 @@ def distribution(
         return []
     parts = min(STRETCHES, last - first)
     places = sorted({first + (last - first) * number // parts for number in range(parts + 1)})
-    values = [scale.value(place) for place in places]
-    stretches = (
-        f"SELECT {key} FROM {relation.sql} AS t"
-        f" WHERE {key} >= {sql_literal(low, kind)} AND {key} < {sql_literal(high, kind)}"
-        for low, high in pairwise(values)
-    )
-    rows = [number for _, number in explained(control, " UNION ALL ".join(stretches))]
-    if len(rows) != len(values) - 1 or not sum(rows):
-        # The optimizer says something else than one line a stretch: spread the rows evenly.
-        rows = [1] * (len(values) - 1)
-    edges = [Edge(value, after=float(number)) for value, number in zip(values, rows, strict=False)]
-    return [*edges, Edge(values[-1])]
+
+    def rows_in(stretches: Sequence[tuple[int, int]]) -> list[int] | None:
+        selects = (
+            f"SELECT {key} FROM {relation.sql} AS t"
+            f" WHERE {key} >= {sql_literal(scale.value(low), kind)}"
+            f" AND {key} < {sql_literal(scale.value(high), kind)}"
+            for low, high in stretches
+        )
+        rows = [number for _, number in explained(control, " UNION ALL ".join(selects))]
+        # The optimizer may say something else than one line a stretch.
+        return rows if len(rows) == len(stretches) and sum(rows) else None
+
+    found = dict.fromkeys(pairwise(places), 1)
+    counted = rows_in(list(found))
+    if counted is not None:
+        found = dict(zip(found, counted, strict=True))
+        for _ in range(_LOOKS):
+            fine = _finer(found)
+            counted = rows_in(fine) if fine else None
+            if counted is None:
+                break
+            coarse = [(low, high) for low, high in found if any(low <= start < high for start, _ in fine)]
+            found = {stretch: rows for stretch, rows in found.items() if stretch not in coarse}
+            found |= dict(zip(fine, counted, strict=True))
+    edges = [Edge(scale.value(low), after=float(rows)) for (low, _), rows in sorted(found.items())]
+    return [*edges, Edge(scale.value(last))]
+
+
+def _finer(found: Mapping[tuple[int, int], int]) -> list[tuple[int, int]]:
+    """The parts of the fullest stretches, of those that hold more than twice an even share."""
+    most = 2 * sum(found.values()) / STRETCHES
+    full = [(rows, low, high) for (low, high), rows in found.items() if rows > most and high - low > 1]
+    fine: list[tuple[int, int]] = []
+    for _, low, high in sorted(full, reverse=True)[:_FULLEST]:
+        parts = min(_PARTS, high - low)
+        fine += pairwise([low + (high - low) * number // parts for number in range(parts + 1)])
+    return fine
 
 
 def _whole(relation: Relation, estimate: Estimate) -> WorkUnit:
@@ -138,18 +182,23 @@ def _range_unit(
 
 
 def _hash_units(relation: Relation, number: int, estimate: Estimate) -> list[WorkUnit]:
-    names = relation.primary_key or tuple(column.name for column in relation.columns)
-    # A column that is NULL counts for nothing in CONCAT_WS, which is itself never NULL.
-    hashed = ", ".join(f"CAST(t.{identifier(name)} AS BINARY)" for name in names)
     rows = estimate.rows // number
     return [
         WorkUnit(
             "",
             "hash",
-            {"where": f"MOD(CRC32(CONCAT_WS('#', {hashed})), {number}) = {bucket}"},
+            {"where": _bucket(relation, bucket, number)},
             f"{relation.label}, hash bucket {bucket + 1} of {number}",
             rows,
             rows * estimate.width,
         )
         for bucket in range(number)
     ]
+
+
+def _bucket(relation: Relation, index: int, count: int) -> str:
+    """SQL: the row is in this hash bucket; by the primary key, or by all columns where there is none."""
+    names = relation.primary_key or tuple(column.name for column in relation.columns)
+    # A column that is NULL counts for nothing in CONCAT_WS, which is itself never NULL.
+    hashed = ", ".join(f"CAST(t.{identifier(name)} AS BINARY)" for name in names)
+    return f"MOD(CRC32(CONCAT_WS('#', {hashed})), {count}) = {index}"

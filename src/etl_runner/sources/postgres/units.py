@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from etl_runner.planning.plan import WorkUnit
 from etl_runner.sources.cut import SCALES, Edge, Range, Scale, divide
@@ -14,7 +15,7 @@ from etl_runner.sources.postgres.estimate import Estimate
 from etl_runner.sources.postgres.incremental import Incremental
 from etl_runner.sources.postgres.schema import PgColumn, Relation
 from etl_runner.sources.quoting import identifier, typed_literal
-from etl_runner.sources.units import MAX_SCANS, Cut
+from etl_runner.sources.units import HOT, MAX_SCANS, Cut, split_hot
 
 CUTTABLE = (*SCALES, "text", "varchar", "bpchar", "name", "float4", "float8")
 """Types whose ranges can be written as literals of the type's plain name."""
@@ -36,30 +37,57 @@ def cut(
     wanted = min(max_units, math.ceil(estimate.rows / unit_rows))
     if wanted <= 1:
         return Cut((_whole(relation, estimate),), "one unit")
-    best: tuple[PgColumn, list[Range], str] | None = None
+    best: _Way | None = None
     for column in _candidates(relation, incremental):
+        if best is not None and not _worth_a_look(relation, column, incremental, best):
+            continue
         edges, how, limit = _edges(control, relation, column, incremental)
-        ranges = divide(
-            edges,
-            estimate.rows,
-            max(unit_rows, math.ceil(estimate.rows / limit)),
-            min(max_units, limit),
-            SCALES.get(column.type.name),
-        )
+        most = min(max_units, limit)
+        target = max(unit_rows, math.ceil(estimate.rows / most))
+        ranges = divide(edges, estimate.rows, target, most, SCALES.get(column.type.name))
         if not ascending(control, column, [part.low for part in ranges if part.low is not None]):
             continue
-        if best is None or len(ranges) > len(best[1]):
-            best = (column, ranges, how)
-        if len(ranges) >= _ENOUGH * min(wanted, limit):
+        way = _Way(column, ranges, how, target, most)
+        if best is None or way.largest < best.largest:
+            best = way
+        if len(ranges) >= _ENOUGH * min(wanted, limit) and way.largest <= HOT * target:
             break
-    if best is not None and len(best[1]) > 1:
-        column, ranges, how = best
-        units = tuple(_range_unit(column, part, estimate, incremental) for part in ranges)
-        return Cut(units, f"ranges of {column.name} from {how}")
+    if best is not None and len(best.ranges) > 1:
+        units = tuple(_range_unit(best.column, part, estimate, incremental) for part in best.ranges)
+        found = Cut(units, f"ranges of {best.column.name} from {best.how}")
+        if not relation.primary_key:
+            # Without a key a row's bucket would follow from all of its values, which may change.
+            return found
+        return split_hot(found, best.target, best.most, partial(_bucket, relation))
     if relation.kind in ("query", "view", "foreign table"):
         return Cut((_whole(relation, estimate),), "one unit: nothing is known to cut it by")
     number = min(wanted, MAX_SCANS)
     return Cut(tuple(_hash_units(relation, number, estimate)), "hash buckets: there is no index to cut by")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One column's ranges; ``target`` rows were wanted of each, and ``most`` units in all."""
+
+    column: PgColumn
+    ranges: list[Range]
+    how: str
+    target: int
+    most: int
+
+    @property
+    def largest(self) -> int:
+        """Estimated rows of the largest range."""
+        return max(part.rows for part in self.ranges)
+
+
+def _worth_a_look(relation: Relation, column: PgColumn, incremental: Incremental | None, best: _Way) -> bool:
+    """Whether a further column may be better than one that has cut points. What is known of other columns
+    says nothing of a part of the table; and each range of one without an index reads the whole table."""
+    if len(best.ranges) <= 1:
+        return True
+    part = incremental is not None and incremental.first is not None
+    return not part and column.name in relation.indexed
 
 
 def _candidates(relation: Relation, incremental: Incremental | None) -> list[PgColumn]:
@@ -122,7 +150,8 @@ def clip(edges: Sequence[Edge], low: str | None, high: str, scale: Scale) -> lis
             share = 0.0 if inside else 1.0
         result.insert(0, Edge(low, after=share))
     if result:
-        result.append(Edge(high))
+        # The window includes its end.
+        result.append(Edge(high, at=sum(edge.at for position, edge in known if position == end)))
     return result
 
 
@@ -162,18 +191,23 @@ def _range_unit(
 
 
 def _hash_units(relation: Relation, number: int, estimate: Estimate) -> list[WorkUnit]:
-    hashed = ", ".join(f"t.{identifier(name)}" for name in relation.primary_key)
-    text = f"ROW({hashed})::text" if hashed else "(t.*)::text"
     rows = estimate.rows // number
     return [
         WorkUnit(
             "",
             "hash",
-            # A row is never NULL as text, and hashtext gives the same number at every reading.
-            {"where": f"mod(abs(hashtext({text})::int8), {number}) = {bucket}"},
+            {"where": _bucket(relation, bucket, number)},
             f"{relation.label}, hash bucket {bucket + 1} of {number}",
             rows,
             rows * estimate.width,
         )
         for bucket in range(number)
     ]
+
+
+def _bucket(relation: Relation, index: int, count: int) -> str:
+    """SQL: the row is in this hash bucket; by the primary key, or by the whole row where there is none."""
+    hashed = ", ".join(f"t.{identifier(name)}" for name in relation.primary_key)
+    text = f"ROW({hashed})::text" if hashed else "(t.*)::text"
+    # A row is never NULL as text, and hashtext gives the same number at every reading.
+    return f"mod(abs(hashtext({text})::int8), {count}) = {index}"
