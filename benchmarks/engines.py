@@ -1,8 +1,12 @@
-"""``python -m benchmarks.engines [--rows N ...]``: the Cloud Run Job's tasks against the Beam pipeline.
+"""``python -m benchmarks.engines [--rows N ...] [--write]``: tasks of the Cloud Run Job against Beam.
 
 The same table of a PostgreSQL server, the same two readers, the real entry points as processes over a Cloud
 Storage server on this machine. Start-up of the processes is in the figures. Peak memory is that of the
-largest process.
+largest process. ``--write`` puts what was measured into docs/engines.json, beside what other calls put there,
+and the table of all of it into docs/engines.md; so a long table can be made in pieces.
+
+``--units N`` measures instead what a unit costs by itself (``benchmarks.units``); ``--units N --run ENGINE``
+loads as many through the workflow (``benchmarks.units_run``).
 """
 
 from __future__ import annotations
@@ -10,15 +14,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks import units, units_run
 from benchmarks.server import server, table_of
 from benchmarks.task import PASSWORD, make_plan, resolve
 from etl_runner.execution.collect import collect_verified
@@ -32,17 +39,31 @@ from local.cloud_storage import CloudStorageServer
 ROOT = Path(__file__).resolve().parent.parent
 READERS = 2
 SIZES = (100_000, 1_000_000, 5_000_000, 10_000_000)
+_PEAK_UNIT = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes on macOS
+_BEGIN, _END = "<!-- begin of {}: written by benchmarks.engines -->", "<!-- end of {} -->"
 
 
-def tasks(settings: Settings, uri: str, environ: dict[str, str]) -> list[list[str]]:
+@dataclass(frozen=True)
+class Size:
+    """One line of the table; medians of ``rounds`` rounds."""
+
+    rows: int
+    units: int
+    rounds: int
+    tasks_seconds: float
+    tasks_peak_mb: float
+    beam_seconds: float
+    beam_peak_mb: float
+
+
+def tasks(settings: Settings, uri: str) -> list[list[str]]:
     """The job's entry point, one task for each reader."""
-    del settings, uri, environ
+    del settings, uri
     return [[sys.executable, str(ROOT / "runner_image" / "job.py")]] * READERS
 
 
-def pipeline(settings: Settings, uri: str, environ: dict[str, str]) -> list[list[str]]:
+def pipeline(settings: Settings, uri: str) -> list[list[str]]:
     """The pipeline's entry point, one worker process for each reader."""
-    del environ
     return [
         [
             sys.executable,
@@ -56,11 +77,12 @@ def pipeline(settings: Settings, uri: str, environ: dict[str, str]) -> list[list
     ]
 
 
-Engine = Callable[[Settings, str, dict[str, str]], list[list[str]]]
+Engine = Callable[[Settings, str], list[list[str]]]
 
 
-def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str) -> float:
-    """Seconds from the start of the first process to the end of the last; the rows are verified.
+def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str) -> tuple[float, float]:
+    """Seconds from the start of the first process to the end of the last, and megabytes of the largest
+    process; the rows are verified.
 
     Raises:
         SystemExit: a process failed.
@@ -84,7 +106,7 @@ def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str
         **env,
         "ETL_PLAN_URI": uri,
     }
-    commands = engine(settings, uri, base)
+    commands = engine(settings, uri)
     began = time.monotonic()
     running = [
         subprocess.Popen(
@@ -95,44 +117,151 @@ def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str
         )
         for index, command in enumerate(commands)
     ]
-    codes = [process.wait() for process in running]
+    # Each with what it waited for itself: the pipeline's workers are in the pipeline's account.
+    ended = [os.wait4(process.pid, 0) for process in running]
     seconds = time.monotonic() - began
-    if any(codes):
-        raise SystemExit(f"{engine.__name__}: exit codes {codes}")
+    for process, (_, status, _) in zip(running, ended, strict=True):
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if any(process.returncode for process in running):
+        raise SystemExit(f"{engine.__name__}: exit codes {[process.returncode for process in running]}")
     collect_verified(deployment.staging, plan)
-    return seconds
+    return seconds, max(usage.ru_maxrss for _, _, usage in ended) * _PEAK_UNIT / (1 << 20)
+
+
+def measure(rows: int, url: str, storage: CloudStorageServer, data: Path, rounds: int) -> Size:
+    """One line: both engines in each round, one after the other. ``data`` is the folder of the buckets."""
+    plan = make_plan(resolve(url, table_of(rows)), 1)
+    found: dict[str, list[tuple[float, float]]] = {"tasks": [], "pipeline": []}
+    for number in range(rounds):
+        for engine in (tasks, pipeline):
+            bucket = f"{engine.__name__}-{rows}-{number}"
+            found[engine.__name__].append(extract(engine, plan, storage, bucket))
+            shutil.rmtree(data / bucket, ignore_errors=True)
+    seconds = {name: statistics.median(one for one, _ in runs) for name, runs in found.items()}
+    peaks = {name: max(peak for _, peak in runs) for name, runs in found.items()}
+    return Size(
+        rows,
+        len(plan.units),
+        rounds,
+        seconds["tasks"],
+        peaks["tasks"],
+        seconds["pipeline"],
+        peaks["pipeline"],
+    )
+
+
+HEAD = (
+    "| rows | units | rounds | Cloud Run Job tasks, s | rows/s | peak MB | Beam, s | rows/s | peak MB |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(size: Size) -> str:
+    """A size as a line of the table."""
+    return (
+        f"| {size.rows:,} | {size.units} | {size.rounds} "
+        f"| {size.tasks_seconds:.1f} | {size.rows / size.tasks_seconds:,.0f} | {size.tasks_peak_mb:.0f} "
+        f"| {size.beam_seconds:.1f} | {size.rows / size.beam_seconds:,.0f} | {size.beam_peak_mb:.0f} |"
+    )
+
+
+def merged(known: dict[str, Any], size: Size) -> dict[str, Any]:
+    """What was measured before with this size in it, in place of an older one of as many rows."""
+    sizes = {int(rows): value for rows, value in {**known, str(size.rows): asdict(size)}.items()}
+    return {str(rows): sizes[rows] for rows in sorted(sizes)}
+
+
+def put(text: str, name: str, content: str) -> str:
+    """A document with ``content`` between the marks of ``name``.
+
+    Raises:
+        SystemExit: the marks are not there.
+    """
+    begin, end = _BEGIN.format(name), _END.format(name)
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"the document lacks the marks {begin} and {end}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+class Report:
+    """docs/engines.json and the tables of docs/engines.md."""
+
+    def __init__(self, docs: Path) -> None:
+        self._json = docs / "engines.json"
+        self._page = docs / "engines.md"
+
+    def add(self, size: Size) -> None:
+        """Keep a size and write the table of all."""
+        known = self._read()
+        known["sizes"] = merged(known.get("sizes", {}), size)
+        lines = [line(Size(**value)) for value in known["sizes"].values()]
+        self._write(known, "crossover", "\n".join([HEAD, *lines]))
+
+    def add_units(self, found: Sequence[units.Overhead]) -> None:
+        """Keep what a unit costs."""
+        known = self._read()
+        known["units"] = [asdict(one) for one in found]
+        self._write(known, "units", units.table(found))
+
+    def _read(self) -> dict[str, Any]:
+        return dict(json.loads(self._json.read_text())) if self._json.exists() else {}
+
+    def _write(self, known: dict[str, Any], name: str, content: str) -> None:
+        page = put(self._page.read_text(), name, content)
+        self._json.write_text(json.dumps(known, indent=1) + "\n")
+        self._page.write_text(page)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one line a size."""
+    """Print one line a size; 1 when a unit costs more of our own than it should."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
-    sizes = sorted(parser.parse_args(argv).rows)
+    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES), help="sizes of the table")
+    parser.add_argument("--rounds", type=int, default=1, help="medians of so many")
+    parser.add_argument("--units", type=int, help="measure the overhead of so many small units instead")
+    parser.add_argument("--run", choices=["cloud_run", "dataflow"], help="with --units: the whole run")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/")
+    options = parser.parse_args(argv)
+    report = Report(ROOT / "docs") if options.write else None
     folder = Path(tempfile.mkdtemp(prefix="bench-engines-"))
     folder.chmod(0o755)
-    print("| rows | units | Cloud Run Job tasks, s | rows/s | Beam, s | rows/s | peak MB of a process |")
-    print("|---|---|---|---|---|---|---|", flush=True)
     try:
-        with server(folder, sizes) as postgres:
-            storage = CloudStorageServer.start(folder / "gcs", project="bench")
-            try:
-                for rows in sizes:
-                    plan = make_plan(resolve(postgres.url, table_of(rows)), 1)
-                    one = extract(tasks, plan, storage, f"tasks-{rows}")
-                    other = extract(pipeline, plan, storage, f"beam-{rows}")
-                    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-                    print(
-                        f"| {rows:,} | {len(plan.units)} | {one:.1f} | {rows / one:,.0f} | {other:.1f} "
-                        f"| {rows / other:,.0f} | {peak:.0f} |",
-                        flush=True,
-                    )
-                    shutil.rmtree(folder / "gcs" / f"tasks-{rows}", ignore_errors=True)
-                    shutil.rmtree(folder / "gcs" / f"beam-{rows}", ignore_errors=True)
-            finally:
-                storage.stop()
+        if options.units and options.run:
+            units_run.run(folder, options.units, options.run, print)
+            return 0
+        if options.units:
+            return _units(folder, options.units, report)
+        _sizes(folder, sorted(options.rows), options.rounds, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _sizes(folder: Path, sizes: Sequence[int], rounds: int, report: Report | None) -> None:
+    print(HEAD, flush=True)
+    with server(folder, sizes) as postgres:
+        data = folder / "gcs"
+        storage = CloudStorageServer.start(data, project="bench")
+        try:
+            for rows in sizes:
+                size = measure(rows, postgres.url, storage, data, rounds)
+                print(line(size), flush=True)
+                if report is not None:
+                    report.add(size)
+        finally:
+            storage.stop()
+
+
+def _units(folder: Path, wanted: int, report: Report | None) -> int:
+    found = units.measure(folder, wanted, print)
+    print(units.table(found))
+    if report is not None:
+        report.add_units(found)
+    most = max(one.own_milliseconds for one in found)
+    verdict = "less" if most < units.TARGET_MILLISECONDS else "NOT less"
+    print(f"our own overhead is {verdict} than {units.TARGET_MILLISECONDS:g} ms a unit: {most:.2f} ms")
+    return 0 if most < units.TARGET_MILLISECONDS else 1
 
 
 if __name__ == "__main__":
