@@ -5,8 +5,7 @@ Storage server on this machine. Start-up of the processes is in the figures. Pea
 largest process. ``--write`` puts what was measured into docs/engines.json, beside what other calls put there,
 and the table of all of it into docs/engines.md; so a long table can be made in pieces.
 
-``--units N`` measures instead what a unit costs by itself (``benchmarks.units``); ``--units N --run ENGINE``
-loads as many through the workflow (``benchmarks.units_run``).
+``--units N`` measures instead what a unit costs by itself (``benchmarks.units``).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import units, units_run
+from benchmarks import units
 from benchmarks.server import server, table_of
 from benchmarks.task import PASSWORD, make_plan, resolve
 from etl_runner.execution.collect import collect_verified
@@ -220,16 +219,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES), help="sizes of the table")
     parser.add_argument("--rounds", type=int, default=1, help="medians of so many")
     parser.add_argument("--units", type=int, help="measure the overhead of so many small units instead")
-    parser.add_argument("--run", choices=["cloud_run", "dataflow"], help="with --units: the whole run")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/")
     options = parser.parse_args(argv)
     report = Report(ROOT / "docs") if options.write else None
     folder = Path(tempfile.mkdtemp(prefix="bench-engines-"))
     folder.chmod(0o755)
     try:
-        if options.units and options.run:
-            units_run.run(folder, options.units, options.run, print)
-            return 0
         if options.units:
             return _units(folder, options.units, report)
         _sizes(folder, sorted(options.rows), options.rounds, report)

@@ -54,13 +54,13 @@ class NoTables:
         return "EU"
 
 
-def document_of(url: str, table: str, **more: Any) -> dict[str, Any]:
+def resolve(url: str, table: str, **more: Any) -> ResolvedSource:
     """The source document of a table, read by its increasing key, with ``more`` in it; the password is in the
     environment afterwards."""
     parts = urlsplit(url)
     os.environ[PASSWORD] = unquote(parts.password or "")
     source_type = "postgresql" if url.startswith("postgresql") else "mysql"
-    return {
+    document = {
         "source_type": source_type,
         "source_table_name": table,
         "load_type": "transactional",
@@ -76,11 +76,6 @@ def document_of(url: str, table: str, **more: Any) -> dict[str, Any]:
         },
         **more,
     }
-
-
-def resolve(url: str, table: str, **more: Any) -> ResolvedSource:
-    """The source itself; see :func:`document_of`."""
-    document = document_of(url, table, **more)
     return parse_source(document, name="sources/orders.yaml", source_id="orders").resolve()
 
 

@@ -8,7 +8,7 @@ Parquet file of ten rows, manifest, and what the engine adds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def measure(folder: Path, wanted: int, say: Callable[[str], None]) -> list[Overh
         return found
 
 
-def table(found: list[Overhead]) -> str:
+def table(found: Sequence[Overhead]) -> str:
     """For people and documents."""
     lines = ["| engine | units | seconds | our own ms a unit | of the processor |", "|---|---|---|---|---|"]
     lines += [

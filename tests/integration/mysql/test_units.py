@@ -82,7 +82,7 @@ def test_rows_that_are_close_together_and_equal_ones_make_no_huge_unit(mariadb: 
     read = read_all(source, plan)
     assert read.rows == 20_001
     assert max(read.rows_of_unit.values()) < 2_500
-    window = {"load_type": "transactional", "incrementing_column": "k"}
+    window: dict[str, Any] = {"load_type": "transactional", "incrementing_column": "k"}
     source = source_of(mariadb, source_table_name="t", **window)
     plan, _ = plan_of(source, unit_rows=1_000, watermark={"value": "5000"})
     read = read_all(source, plan)

@@ -129,7 +129,7 @@ def distribution(
         )
         rows = [number for _, number in explained(control, " UNION ALL ".join(selects))]
         # The optimizer may say something else than one line a stretch.
-        return rows if len(rows) == len(stretches) and sum(rows) else None
+        return rows if len(rows) == len(stretches) and any(rows) else None
 
     found = dict.fromkeys(pairwise(places), 1)
     counted = rows_in(list(found))

@@ -44,7 +44,8 @@ def cut(
         edges, how, limit = _edges(control, relation, column, incremental)
         most = min(max_units, limit)
         target = max(unit_rows, math.ceil(estimate.rows / most))
-        ranges = divide(edges, estimate.rows, target, most, SCALES.get(column.type.name))
+        enough = max(unit_rows, math.ceil(estimate.rows / limit))
+        ranges = divide(edges, estimate.rows, enough, most, SCALES.get(column.type.name))
         if not ascending(control, column, [part.low for part in ranges if part.low is not None]):
             continue
         way = _Way(column, ranges, how, target, most)
