@@ -1,4 +1,4 @@
-"""Rejected rows of files come back: corrected, merged by key where that is the strategy."""
+"""Rejected rows of files come back: corrected, once, merged by key where that is the strategy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etl_runner.commit.close import Done
+from etl_runner.errors import ConfigError
 from etl_runner.gcp import clients
 from etl_runner.jsontypes import JsonObject
 from etl_runner.rejects.corrections import Corrections
@@ -15,6 +16,8 @@ from tests.integration.exactness.lab import Lab
 from tests.integration.files.conftest import Shelf
 
 pytestmark = [pytest.mark.stack, pytest.mark.parametrize("shelf", ["gcs"], indirect=True)]
+
+COLUMNS = "id, n, at, _etl_source_file"
 
 
 def _run(lab: Lab, name: str) -> JsonObject:
@@ -42,6 +45,43 @@ def _replay(lab: Lab, name: str, changes: dict[int | None, dict[str, Any]]) -> J
     assert done.receipt is not None
     assert done.receipt["outcome"] == "ok", done.receipt
     return done.receipt
+
+
+def test_lines_and_values_of_a_file_are_corrected_and_loaded_once(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv", on_bad_row="reject")
+    shelf.put("1.csv", b"id,n,at\n1,1,2026-01-01\n")
+    _run(lab, "first")
+    shelf.put("2.csv", b'id,n,at\n2,two,2026-01-02\n3,3\n4,4,"never\never"\n5,5,2026-01-05\n')
+    receipt = _run(lab, "second")
+    assert (receipt["rows_loaded"], receipt["rejects"]) == (1, 3)
+    found = lab.query(f"SELECT line, `column` FROM `{lab.path}__rejects` ORDER BY line")
+    assert found == [(2, "n"), (3, ""), (4, "at")]
+
+    files = shelf.ledger()
+    receipt = _replay(lab, "fix", {2: {"n": "22"}, 3: {"id": "3", "n": "33", "at": "2026-01-03"}})
+    assert (receipt["rows_loaded"], receipt["rejects"]) == (2, 1)
+    loaded = lab.query("SELECT id, n, CAST(at AS STRING), _etl_source_file FROM {table} ORDER BY id")
+    a, b = shelf.uri("1.csv"), shelf.uri("2.csv")
+    assert [row[:3] for row in loaded] == [
+        (1, 1, "2026-01-01"),
+        (2, 22, "2026-01-02"),
+        (3, 33, "2026-01-03"),
+        (5, 5, "2026-01-05"),
+    ]
+    # A line that is no row has no file column of its own.
+    assert [row[3] for row in loaded] == [a, b, loaded[2][3], b]
+    # Files stay as they are known, and the next run finds nothing new.
+    assert [entry for entry in shelf.ledger() if entry.name] == [entry for entry in files if entry.name]
+    jobs = len(lab.job_ids())
+    assert lab.step_by_step("nothing").outcome == "ok"
+    assert len(lab.job_ids()) == jobs
+    # What was rejected again comes back by itself.
+    receipt = _replay(lab, "again", {None: {"at": "2026-01-04"}})
+    assert (receipt["rows_loaded"], receipt["rejects"]) == (1, 0)
+    assert lab.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM {table}") == [(5, 5)]
+    with pytest.raises(ConfigError, match="has no rejects to replay"):
+        lab.deployment.rejects(lab.source_id).replay(lab.run_id("twice"), [lab.run_id("second")])
 
 
 def test_an_upsert_merges_them_although_its_files_are_gone(shelf: Shelf) -> None:
