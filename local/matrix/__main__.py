@@ -33,7 +33,8 @@ from local.s3 import S3Server
 from local.stack import Stack
 
 BUCKET = "matrix-files"
-WORKERS = 2
+WORKERS = 4
+"""Cells at the same time: a cell mostly waits for the stand-ins."""
 
 How = Callable[[Cells, Cell], Result]
 Work = tuple[Cell, How]

@@ -6,27 +6,24 @@ https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-head
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from etl_runner.config.connections import AzureConnection
 from etl_runner.config.secrets import SecretResolver
 from etl_runner.errors import EtlError, PermanentError, RetryableError
 from etl_runner.sources.files.store import FileVersion
+from etl_runner.sources.files.stores.base import BucketStore
 from etl_runner.sources.files.stores.common import (
     CONNECT_SECONDS,
     READ_SECONDS,
-    answered,
     network_meaning,
     replaced,
     rfc3339,
     status_meaning,
     told,
-    unchanged,
 )
-from etl_runner.sources.files.stores.reading import PIECE_BYTES, open_stream
+from etl_runner.sources.files.stores.reading import PIECE_BYTES
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -129,25 +126,10 @@ def _check_base64(key: str, place: str) -> None:
     raise PermanentError(f"{place}: account_key is not a storage account's key (base64)")
 
 
-class AzureFileStore:
-    """Implements :class:`etl_runner.sources.files.store.FileStore`; see there."""
+class AzureFileStore(BucketStore["ContainerClient"]):
+    """A container of Azure Blob Storage; see the base class."""
 
-    def __init__(self, client: Callable[[], ContainerClient], bucket: str, prefix: str = "") -> None:
-        """``client`` is called on first use; ``prefix`` is what :meth:`check` looks under."""
-        self._make_client = client
-        self._bucket = bucket
-        self._prefix = prefix
-
-    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
-        del start  # only newer versions of the service can begin in the middle
-        pages = self._pages(prefix, PAGE)
-        while True:
-            with told(self, self.place, f"listing {prefix or 'it'}"):
-                page = next(pages, None)
-                files = None if page is None else [self._version(blob) for blob in page]
-            if files is None:
-                return
-            yield from files
+    page_size = PAGE
 
     def head(self, name: str) -> FileVersion | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -160,23 +142,10 @@ class AzureFileStore:
                     raise
             return None
 
-    def open(self, file: FileVersion, start: int = 0) -> AbstractContextManager[IO[bytes]]:
-        if file.size == 0:  # no byte will be asked for, so that no read could notice
-            unchanged(file, self.head(file.name))
-        return open_stream(lambda a, b: self._fetch(file, a, b), file.size, start, uri=file.uri)
-
-    def check(self) -> str:
-        with told(self, self.place, "testing it"):
-            page = next(self._pages(self._prefix, 1), None)
-            first = next((self._version(blob) for blob in page), None) if page is not None else None
-            if first is not None and first.size:
-                self._fetch(first, 0, 1)
-        return answered(self.place, self._prefix, first)
-
     @property
     def place(self) -> str:
         """The container, in words."""
-        return f"Azure container {self._bucket}"
+        return f"Azure container {self._name}"
 
     def meaning(self, error: Exception, place: str, doing: str) -> EtlError | None:
         """See :class:`etl_runner.sources.files.stores.common.Cloud`."""
@@ -190,11 +159,9 @@ class AzureFileStore:
         network = network_meaning(error, place, host, "account_name and endpoint")
         return network or RetryableError(f"{place}, while {doing}: the connection was lost")
 
-    @cached_property
-    def _client(self) -> ContainerClient:
-        return self._make_client()
+    def _pages(self, prefix: str, start: str, size: int, *, retry: bool = True) -> Iterator[Any]:
+        del start, retry  # only newer versions of the service begin in the middle; the client tries twice
 
-    def _pages(self, prefix: str, size: int) -> Iterator[Any]:
         def pages() -> Iterator[Any]:
             yield from self._client.list_blobs(
                 name_starts_with=prefix or None, results_per_page=size
@@ -202,7 +169,8 @@ class AzureFileStore:
 
         return pages()
 
-    def _fetch(self, file: FileVersion, start: int, end: int) -> bytes:
+    def _fetch(self, file: FileVersion, start: int, end: int, *, retry: bool = True) -> bytes:
+        del retry
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
@@ -228,7 +196,7 @@ class AzureFileStore:
 
     def _version(self, blob: Any) -> FileVersion:
         return FileVersion(
-            uri=f"az://{self._bucket}/{blob.name}",
+            uri=f"az://{self._name}/{blob.name}",
             name=str(blob.name),
             version=str(blob.etag).strip('"'),
             size=int(blob.size or 0),

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from etl_runner.config.connections import GcsConnection
 from etl_runner.config.secrets import SecretResolver
 from etl_runner.errors import EtlError, PermanentError, RetryableError
 from etl_runner.lean_client import lean
 from etl_runner.sources.files.store import FileVersion
+from etl_runner.sources.files.stores.base import BucketStore
 from etl_runner.sources.files.stores.common import (
     CONNECT_SECONDS,
     READ_SECONDS,
-    answered,
     network_meaning,
     replaced,
     rfc3339,
     status_meaning,
     told,
-    unchanged,
 )
-from etl_runner.sources.files.stores.reading import open_stream
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -80,24 +77,10 @@ def key_credentials(key: str, place: str, scope: str = SCOPE) -> Any:
     raise PermanentError(f"{place}: credentials is not a service account's key in JSON")
 
 
-class GcsFileStore:
-    """Implements :class:`etl_runner.sources.files.store.FileStore`; see there."""
+class GcsFileStore(BucketStore["Client"]):
+    """A bucket of Cloud Storage; see the base class."""
 
-    def __init__(self, client: Callable[[], Client], bucket: str, prefix: str = "") -> None:
-        """``client`` is called on first use; ``prefix`` is what :meth:`check` looks under."""
-        self._make_client = client
-        self._name = bucket
-        self._prefix = prefix
-
-    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
-        pages = self._list(prefix, PAGE, start)
-        while True:
-            with told(self, self.place, f"listing {prefix or 'it'}"):
-                page = next(pages, None)
-                files = None if page is None else [self._version(blob) for blob in page]
-            if files is None:
-                return
-            yield from files
+    page_size = PAGE
 
     def head(self, name: str) -> FileVersion | None:
         from google.api_core.exceptions import NotFound
@@ -111,19 +94,6 @@ class GcsFileStore:
                     raise
                 return None
             return self._version(blob)
-
-    def open(self, file: FileVersion, start: int = 0) -> AbstractContextManager[IO[bytes]]:
-        if file.size == 0:  # no byte will be asked for, so that no read could notice
-            unchanged(file, self.head(file.name))
-        return open_stream(lambda a, b: self._fetch(file, a, b), file.size, start, uri=file.uri)
-
-    def check(self) -> str:
-        with told(self, self.place, "testing it"):
-            page = next(self._list(self._prefix, 1, retry=False), None)
-            first = next((self._version(blob) for blob in page), None) if page is not None else None
-            if first is not None and first.size:
-                self._fetch(first, 0, 1, retry=False)
-        return answered(self.place, self._prefix, first)
 
     @property
     def place(self) -> str:
@@ -153,10 +123,6 @@ class GcsFileStore:
         return network
 
     @cached_property
-    def _client(self) -> Client:
-        return self._make_client()
-
-    @cached_property
     def _bucket(self) -> Any:
         return self._client.bucket(self._name)
 
@@ -166,14 +132,14 @@ class GcsFileStore:
 
         return DEFAULT_RETRY.with_timeout(_RETRY_SECONDS)
 
-    def _list(self, prefix: str, page: int, start: str = "", *, retry: bool = True) -> Iterator[Any]:
+    def _pages(self, prefix: str, start: str, size: int, *, retry: bool = True) -> Iterator[Any]:
         def pages() -> Iterator[Any]:
             found = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix or None,
                 start_offset=start or None,
                 fields=_FIELDS,
-                page_size=page,
+                page_size=size,
                 timeout=_TIMEOUT,
                 retry=self._retry if retry else None,
             )

@@ -6,27 +6,23 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reads.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from functools import cached_property
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import Any
 
 from etl_runner.config.connections import S3Connection
 from etl_runner.config.secrets import SecretResolver
 from etl_runner.errors import EtlError, PermanentError, RetryableError
 from etl_runner.sources.files.store import FileVersion
+from etl_runner.sources.files.stores.base import BucketStore
 from etl_runner.sources.files.stores.common import (
     CONNECT_SECONDS,
     READ_SECONDS,
-    answered,
     network_meaning,
     replaced,
     rfc3339,
     status_meaning,
     told,
-    unchanged,
 )
-from etl_runner.sources.files.stores.reading import open_stream
 
 PAGE = 1_000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html: at most 1,000 keys a page."""
@@ -96,56 +92,28 @@ def connect(connection: S3Connection, secrets: SecretResolver) -> Any:
     raise PermanentError(f"S3 bucket {connection.bucket}: endpoint or region is not valid")
 
 
-class S3FileStore:
-    """Implements :class:`etl_runner.sources.files.store.FileStore`; see there."""
+class S3FileStore(BucketStore[Any]):
+    """A bucket of S3; see the base class."""
 
-    def __init__(self, client: Callable[[], Any], bucket: str, prefix: str = "") -> None:
-        """``client`` is called on first use; ``prefix`` is what :meth:`check` looks under."""
-        self._make_client = client
-        self._bucket = bucket
-        self._prefix = prefix
-
-    def list(self, prefix: str, start: str = "") -> Iterator[FileVersion]:
-        token: dict[str, str] = {"StartAfter": start} if start else {}
-        while True:
-            with told(self, self.place, f"listing {prefix or 'it'}"):
-                page = self._page(prefix, PAGE, **token)
-                files = [self._version(item["Key"], item) for item in page.get("Contents", ())]
-            yield from files
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+    page_size = PAGE
 
     def head(self, name: str) -> FileVersion | None:
         from botocore.exceptions import ClientError
 
         with told(self, self.place, f"looking at {name}"):
             try:
-                found = self._client.head_object(Bucket=self._bucket, Key=name)
+                found = self._client.head_object(Bucket=self._name, Key=name)
             except ClientError as error:
                 if _status(error) != 404:
                     raise
                 self._page("", 1)  # says when it is the bucket that is missing; a HEAD has no body to tell
                 return None
-            return self._version(name, {**found, "Size": found["ContentLength"]})
-
-    def open(self, file: FileVersion, start: int = 0) -> AbstractContextManager[IO[bytes]]:
-        if file.size == 0:  # no byte will be asked for, so that no read could notice
-            unchanged(file, self.head(file.name))
-        return open_stream(lambda a, b: self._fetch(file, a, b), file.size, start, uri=file.uri)
-
-    def check(self) -> str:
-        with told(self, self.place, "testing it"):
-            items = self._page(self._prefix, 1).get("Contents", ())
-            first = self._version(items[0]["Key"], items[0]) if items else None
-            if first is not None and first.size:
-                self._fetch(first, 0, 1)
-        return answered(self.place, self._prefix, first)
+            return self._version({**found, "Key": name, "Size": found["ContentLength"]})
 
     @property
     def place(self) -> str:
         """The bucket, in words."""
-        return f"S3 bucket {self._bucket}"
+        return f"S3 bucket {self._name}"
 
     def meaning(self, error: Exception, place: str, doing: str) -> EtlError | None:
         """See :class:`etl_runner.sources.files.stores.common.Cloud`."""
@@ -161,20 +129,31 @@ class S3FileStore:
         network = network_meaning(error, place, host, "endpoint and region")
         return network or RetryableError(f"{place}, while {doing}: the connection was lost")
 
-    @cached_property
-    def _client(self) -> Any:
-        return self._make_client()
+    def _pages(self, prefix: str, start: str, size: int, *, retry: bool = True) -> Iterator[Any]:
+        del retry  # the client tries again a few times
+
+        def pages() -> Iterator[Any]:
+            more = {"StartAfter": start} if start else {}
+            while True:
+                page = self._page(prefix, size, **more)
+                yield page.get("Contents", ())
+                if not page.get("IsTruncated"):
+                    return
+                more = {"ContinuationToken": page["NextContinuationToken"]}
+
+        return pages()
 
     def _page(self, prefix: str, size: int, **token: str) -> Any:
-        return self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=size, **token)
+        return self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, MaxKeys=size, **token)
 
-    def _fetch(self, file: FileVersion, start: int, end: int) -> bytes:
+    def _fetch(self, file: FileVersion, start: int, end: int, *, retry: bool = True) -> bytes:
+        del retry
         from botocore.exceptions import ClientError
 
         with told(self, self.place, f"reading {file.name}"):
             try:
                 answer = self._client.get_object(
-                    Bucket=self._bucket,
+                    Bucket=self._name,
                     Key=file.name,
                     IfMatch=f'"{file.version}"',
                     Range=f"bytes={start}-{end - 1}",
@@ -191,14 +170,15 @@ class S3FileStore:
                     raise
         raise replaced(file)
 
-    def _version(self, name: str, item: Any) -> FileVersion:
+    def _version(self, item: Any) -> FileVersion:
+        name = item["Key"]
         etag = str(item.get("ETag") or "").strip('"')
         if not etag:
             raise PermanentError(
                 f"{self.place}: the server tells no etag of {name}; versions cannot be told apart"
             )
         return FileVersion(
-            uri=f"s3://{self._bucket}/{name}",
+            uri=f"s3://{self._name}/{name}",
             name=name,
             version=etag,
             size=int(item["Size"]),
