@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,15 +296,18 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def up(root: Path = REPOSITORY) -> dict[str, str]:
+def up(root: Path = REPOSITORY, clouds: Sequence[str] = ()) -> dict[str, str]:
     """Start a topology in the background, unless one runs already; part to address.
 
+    Args:
+        clouds: ``s3``, ``azure``: their storage, too.
+
     Raises:
-        PermanentError: it did not start; with the end of its log.
+        PermanentError: it did not start, with the end of its log; or it runs without one of ``clouds``.
     """
     from local.supervisor import Supervisor
 
-    return Supervisor(root).up()
+    return Supervisor(root).up(clouds=clouds)
 
 
 def down(root: Path = REPOSITORY, *, clean: bool = False) -> None:

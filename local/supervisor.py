@@ -45,15 +45,24 @@ class Supervisor:
         self._log = folder / "stack.log"
         self._root = root
 
-    def up(self, schedules: Sequence[str] = (), time_zone: str = "UTC") -> dict[str, str]:
-        """Start it unless it runs; part to address.
+    def up(
+        self, schedules: Sequence[str] = (), time_zone: str = "UTC", clouds: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Start it unless it runs, with the ``clouds`` of :mod:`local.clouds`; part to address.
 
         Raises:
-            PermanentError: it did not start.
+            PermanentError: it did not start, or runs without one of the clouds.
         """
         if self._pid() is None:
-            self._launch(schedules, time_zone)
-        return self.status()
+            self._launch(schedules, time_zone, clouds)
+        parts = self.status()
+        lacking = [name for name in clouds if parts["running"] == "yes" and name not in parts]
+        if lacking:
+            raise PermanentError(
+                f"The local topology runs without {', '.join(lacking)}: stop it first with "
+                "`etl-runner local down`."
+            )
+        return parts
 
     def status(self) -> dict[str, str]:
         """Part to address, ``{"running": "no"}`` when nothing runs, ``"starting"`` before all does."""
@@ -86,7 +95,7 @@ class Supervisor:
             remove_data(self.data / "postgres")
             shutil.rmtree(self.data, ignore_errors=True)
 
-    def run(self, schedules: Sequence[str] = (), time_zone: str = "UTC") -> None:
+    def run(self, schedules: Sequence[str] = (), time_zone: str = "UTC", clouds: Sequence[str] = ()) -> None:
         """Start it in this process and stay until SIGTERM or SIGINT.
 
         Raises:
@@ -98,17 +107,27 @@ class Supervisor:
             signal.signal(number, lambda *_: stopping.set())
         with self._hold_lock():
             self._forget()
-            self._serve(wanted, stopping)
+            self._serve(wanted, stopping, clouds)
 
-    def _serve(self, schedules: Sequence[Schedule], stopping: threading.Event) -> None:
+    def _serve(self, schedules: Sequence[Schedule], stopping: threading.Event, clouds: Sequence[str]) -> None:
+        from local.clouds import start_clouds
         from local.stack import Stack
 
         stack = Stack.start(self.data, environ=os.environ)
+        try:
+            others = start_clouds(stack, clouds) if clouds else {}
+        except BaseException:
+            stack.stop()
+            raise
+        settings = dict(stack.environ)
+        for cloud in others.values():
+            settings |= cloud.settings
+        parts = {**stack.endpoints(), **{name: cloud.endpoint for name, cloud in others.items()}}
         scheduler = Scheduler(schedules, stack.start_run) if schedules else None
         sweeper = Scheduler([Schedule.parse("sweep=*/2 * * * *")], lambda _: stack.sweep())
         try:
-            write_settings(self.settings, stack.environ, ["The topology on this machine, while it is up."])
-            self._parts.write_text(json.dumps(stack.endpoints()))
+            write_settings(self.settings, settings, ["The topology on this machine, while it is up."])
+            self._parts.write_text(json.dumps(parts))
             logging.getLogger(__name__).info("up after %.1f s: %s", stack.seconds["all"], stack.seconds)
             stopping.wait()
         finally:
@@ -118,12 +137,14 @@ class Supervisor:
             sweeper.stop()
             stack.stop()
 
-    def _launch(self, schedules: Sequence[str], time_zone: str) -> None:
+    def _launch(self, schedules: Sequence[str], time_zone: str, clouds: Sequence[str]) -> None:
         self._forget()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "local.stack", "run", "--root", str(self._root)]
         for text in schedules:
             command += ["--schedule", text]
+        if clouds:
+            command += ["--with", ",".join(clouds)]
         with self._log.open("wb") as log:
             process = subprocess.Popen(
                 [*command, "--time-zone", time_zone],
@@ -199,15 +220,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--schedule", action="append", default=[], metavar="SOURCE=CRON", help="up, run: load by the clock"
     )
+    parser.add_argument(
+        "--with", dest="clouds", type=_names, default=[], metavar="s3,azure", help="up, run: start these, too"
+    )
     parser.add_argument("--time-zone", default="UTC", help="of the schedules, e.g. Europe/Berlin")
     options = parser.parse_args(arguments)
     supervisor = Supervisor(options.root.absolute())
     try:
         if options.command == "run":
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-            supervisor.run(options.schedule, options.time_zone)
+            supervisor.run(options.schedule, options.time_zone, options.clouds)
         elif options.command == "up":
-            _show(supervisor.up(options.schedule, options.time_zone))
+            _show(supervisor.up(options.schedule, options.time_zone, options.clouds))
         elif options.command == "down":
             supervisor.down(clean=options.clean)
         else:
@@ -216,6 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _signal(pid: int, number: int) -> None:

@@ -101,16 +101,23 @@ def background(tmp_path: Path) -> Iterator[Supervisor]:
 
 def test_up_status_down_in_the_background(background: Supervisor) -> None:
     assert background.status() == {"running": "no"}
-    parts = background.up()
+    parts = background.up(clouds=["s3", "azure"])
     assert parts == background.up() == background.status()
     assert parts["running"] == "yes"
+    assert {"s3", "azure"} < parts.keys()
     assert background.settings.stat().st_mode & 0o077 == 0
     settings = Settings.from_env(read_variables(background.settings))
     assert settings.storage_endpoint == parts["storage"]
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in read_variables(background.settings).items():
+            patched.setenv(name, value)
+        for cloud in ("s3", "azure"):
+            tested = CliRunner().invoke(app, ["connections", "test", cloud])
+            assert tested.exit_code == 0, tested.output
     with pytest.raises(PermanentError, match="runs already"):
         background.run()
-    ports = [int(address.rsplit(":", 1)[1]) for name, address in parts.items() if ":" in address]
-    assert len(ports) >= 9
+    ports = [int(address.rsplit(":", 1)[1].partition("/")[0]) for address in parts.values() if ":" in address]
+    assert len(ports) >= 11
     assert all(map(listens, ports))
     background.down()
     assert background.status() == {"running": "no"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -21,19 +21,27 @@ app = typer.Typer(
 )
 
 
+Clouds = Annotated[
+    str, typer.Option("--with", metavar="s3,azure", help="Storage of other clouds to start, too.")
+]
+
+
 @app.command()
 @reporting
-def up(as_json: AsJson = False) -> None:
+def up(clouds: Clouds = "", as_json: AsJson = False) -> None:
     """Start every part on loopback and write .local/settings.env; parts that run already stay.
 
-    Example: etl-runner local up
+    Example: etl-runner local up --with s3,azure
     """
     output = Output(as_json)
+    wanted = [name.strip() for name in clouds.split(",") if name.strip()]
     if not as_json:
+        more = "".join(f"{name}, " for name in wanted)
         output.say(
-            "starting PostgreSQL, Cloud Storage, BigQuery, Pub/Sub, Workflows, Cloud Run, functions ..."
+            "starting PostgreSQL, Cloud Storage, BigQuery, Pub/Sub, Workflows, Cloud Run, "
+            f"{more}functions ..."
         )
-    _answer(output, _stack().up())
+    _answer(output, _stack().up(clouds=wanted))
 
 
 @app.command()
