@@ -294,7 +294,7 @@ POLICIES = {
         "there is a public function that nobody asked for",
     ),
     "template that nobody may read who plans": (
-        *(GRANTS, "{who: plan, when: dataflow, role", "{who: plan, when: external, role"),
+        *(GRANTS, "{who: plan, when: dataflow, role: roles", "{who: plan, when: external, role: roles"),
         *('if m.name == "code"', "who plans cannot read the template"),
     ),
     "workers that may more than work": (
