@@ -5,7 +5,8 @@ Storage server on this machine. Start-up of the processes is in the figures. Pea
 largest process. ``--write`` puts what was measured into docs/engines.json, beside what other calls put there,
 and the table of all of it into docs/engines.md; so a long table can be made in pieces.
 
-``--units N`` measures instead what a unit costs by itself (``benchmarks.units``).
+``--units N`` measures instead what a unit costs by itself (``benchmarks.units``); with ``--run`` it loads
+them through the workflow on the local topology (``benchmarks.units_run``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import units
+from benchmarks import units, units_run
 from benchmarks.server import server, table_of
 from benchmarks.task import PASSWORD, make_plan, resolve
 from etl_runner.execution.collect import collect_verified
@@ -219,15 +220,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES), help="sizes of the table")
     parser.add_argument("--rounds", type=int, default=1, help="medians of so many")
     parser.add_argument("--units", type=int, help="measure the overhead of so many small units instead")
+    parser.add_argument(
+        "--run",
+        choices=("cloud_run", "dataflow"),
+        help="load them through the workflow, with this engine",
+    )
     parser.add_argument("--write", action="store_true", help="put the figures into docs/")
     options = parser.parse_args(argv)
     report = Report(ROOT / "docs") if options.write else None
     folder = Path(tempfile.mkdtemp(prefix="bench-engines-"))
     folder.chmod(0o755)
     try:
-        if options.units:
+        if options.units and options.run:
+            units_run.run(folder, options.units, options.run, print)
+        elif options.units:
             return _units(folder, options.units, report)
-        _sizes(folder, sorted(options.rows), options.rounds, report)
+        else:
+            _sizes(folder, sorted(options.rows), options.rounds, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

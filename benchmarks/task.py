@@ -54,13 +54,13 @@ class NoTables:
         return "EU"
 
 
-def resolve(url: str, table: str, **more: Any) -> ResolvedSource:
+def document_of(url: str, table: str, **more: Any) -> dict[str, Any]:
     """The source document of a table, read by its increasing key, with ``more`` in it; the password is in the
     environment afterwards."""
     parts = urlsplit(url)
     os.environ[PASSWORD] = unquote(parts.password or "")
     source_type = "postgresql" if url.startswith("postgresql") else "mysql"
-    document = {
+    return {
         "source_type": source_type,
         "source_table_name": table,
         "load_type": "transactional",
@@ -76,6 +76,11 @@ def resolve(url: str, table: str, **more: Any) -> ResolvedSource:
         },
         **more,
     }
+
+
+def resolve(url: str, table: str, **more: Any) -> ResolvedSource:
+    """``document_of`` a table, with its defaults."""
+    document = document_of(url, table, **more)
     return parse_source(document, name="sources/orders.yaml", source_id="orders").resolve()
 
 
