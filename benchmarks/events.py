@@ -29,6 +29,7 @@ from benchmarks.event_matching import matching
 from etl_runner.events.arrivals import Arrivals
 from etl_runner.gcp.deployment import Deployment
 from etl_runner.state.receipts import Receipts
+from local.data_folder import memory_folder
 from local.functions import FunctionServer
 from local.identity import PUSH_ACCOUNT
 from local.layout import REPOSITORY
@@ -38,7 +39,6 @@ from local.stack import Stack
 
 WRITERS = 8
 PATIENCE_SECONDS = 1_800
-_ROOM = 4 << 30
 DAY_LIMIT = 1_500
 """Load jobs that BigQuery takes for one table in a day (https://cloud.google.com/bigquery/quotas)."""
 
@@ -77,10 +77,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _folder() -> Path:
-    """Where the stand-ins keep their data: in memory where there is room. A burst is nothing but small
-    objects, Cloud Storage's stand-in waits for the disk with each, and no disk is to be measured."""
-    memory = Path("/dev/shm")
-    if memory.is_dir() and shutil.disk_usage(memory).free > _ROOM:
+    """Where the stand-ins keep their data: in memory where there is room, as no disk is to be measured."""
+    if (memory := memory_folder()) is not None:
         return memory
     folder = REPOSITORY / ".local"
     folder.mkdir(exist_ok=True)

@@ -24,6 +24,7 @@ from local.azure import AzureServer
 from local.bigquery.environment import environment_dir
 from local.bigquery.stand_in import BigQueryStandIn
 from local.cloud_storage import CloudStorageServer
+from local.data_folder import memory_folder
 from local.layout import REPOSITORY
 from local.postgres import PostgresServer, home_of
 from local.processes import guard, unguard
@@ -113,7 +114,7 @@ class Database:
 @pytest.fixture(scope="session")
 def server_dir() -> Iterator[Path]:
     """Where this process's servers keep data and logs; readable for the account that PostgreSQL runs as."""
-    folder = Path(tempfile.mkdtemp(prefix="etl-runner-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="etl-runner-tests-", dir=memory_folder()))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
