@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is a folder of a random name, 0700
 _ROOM = 6 * 1024**3
 """Bytes that must be free."""
 
