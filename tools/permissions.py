@@ -32,7 +32,11 @@ Roles that are not Google's own:
 ## What stands elsewhere
 
 - A secret or a dataset of another project is granted there, by its owners: `terraform output
-  secrets_elsewhere` and `terraform output service_accounts` name the accounts.
+  secrets_elsewhere`, `terraform output datasets_elsewhere` and `terraform output service_accounts` name the
+  accounts.
+- What a query or a view reads beside the dataset of its document, what is billed to another project
+  (`billing_project`) and what a control plane's documents name is granted by hand; what a connection reads
+  with a key of its own, to that key's account.
 - With a key of your own (`kms_key`), Google's service agents of storage, BigQuery, Pub/Sub, Secret Manager,
   Artifact Registry, Cloud Run, Cloud Functions, Workflows and Eventarc may encrypt and decrypt with it, with
   `dataflow` those of Dataflow and Compute Engine too ([kms.tf](../infra/terraform/kms.tf)); no account of
@@ -58,6 +62,8 @@ THINGS = {
     "dataset": "the dataset",
     "job": "the Cloud Run Job",
     "secret": "each secret of the documents",
+    "source-dataset": "each dataset that is read without a key",
+    "source-bucket": "each bucket that is read without a key",
     "account": "account {name}",
     "key": "the secret of `external_events`",
     "repository": "the registry",

@@ -13,15 +13,16 @@ locals {
   connection_documents = { for file, id in local.document_ids : id => local.documents[file] if dirname(file) == "connections" }
 
   # gs://bucket/prefix, bucket/prefix and bucket are all accepted (docs/configuration.md).
-  event_buckets = toset(compact([
-    for file, document in local.documents : replace(replace(coalesce(
+  source_buckets = {
+    for file, document in local.documents : file => replace(replace(coalesce(
       try(document.connection_params.bucket, null),
       try(document.bucket, null),
       try(local.connection_documents[document.connection].bucket, null),
       try(local.connection_documents[document.connection].connection_params.bucket, null),
       "-"
     ), "/^gs:\\/\\//", ""), "/\\/.*$/", "") if dirname(file) == "sources" && contains(["gcs", "google_cloud_storage"], try(document.source_type, ""))
-  ]))
+  }
+  event_buckets = toset(compact(values(local.source_buckets)))
 }
 
 data "google_storage_bucket" "event" {

@@ -20,7 +20,11 @@ locals {
   )
 
   # What grants with a "when" are made for.
-  asked_for = concat(["always"], var.external_events == null ? [] : ["external"], var.dataflow == null ? [] : ["dataflow"])
+  asked_for = concat(
+    var.external_events == null ? [] : ["external"],
+    var.dataflow == null ? [] : ["dataflow"],
+    local.bigquery_billed ? ["bigquery"] : [],
+  )
 
   permissions = yamldecode(file("${local.repository}/src/etl_runner/doctor/permissions.yaml"))
 
@@ -33,12 +37,12 @@ locals {
 
   # Kind of thing, then "<who> <role> <name>" of each grant on one.
   grants = {
-    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "key", "account", "repository", "build-sources", "project"] : kind => {
+    for kind in ["bucket", "dataset", "topic", "subscription", "function", "job", "secret", "key", "account", "repository", "build-sources", "project", "source-dataset", "source-bucket"] : kind => {
       for grant in local.permissions.grants : "${grant.who} ${grant.role} ${grant.target}" => {
         who  = grant.who
         role = grant.role
         name = try(split(":", grant.target)[1], "")
-      } if split(":", grant.target)[0] == kind && contains(local.asked_for, try(grant.when, "always"))
+      } if split(":", grant.target)[0] == kind && alltrue([for each in flatten([try(grant.when, [])]) : contains(local.asked_for, each)])
     }
   }
 }
@@ -176,4 +180,31 @@ resource "google_secret_manager_secret_iam_member" "this" {
   secret_id = google_secret_manager_secret.this[each.value.secret].secret_id
   role      = each.value.grant.role
   member    = local.members[each.value.grant.who]
+}
+
+# What sources read in the deployment's own name (reads.tf).
+resource "google_bigquery_dataset_iam_member" "source" {
+  for_each = {
+    for pair in setproduct(keys(local.grants["source-dataset"]), local.datasets_read) :
+    "${pair[0]} ${pair[1]}" => { grant = local.grants["source-dataset"][pair[0]], dataset = pair[1] }
+  }
+
+  project    = var.project
+  dataset_id = each.value.dataset
+  role       = each.value.grant.role
+  member     = local.members[each.value.grant.who]
+
+  # A source may be a table that another source loads.
+  depends_on = [google_bigquery_dataset.this]
+}
+
+resource "google_storage_bucket_iam_member" "source" {
+  for_each = {
+    for pair in setproduct(keys(local.grants["source-bucket"]), local.buckets_read) :
+    "${pair[0]} ${pair[1]}" => { grant = local.grants["source-bucket"][pair[0]], bucket = pair[1] }
+  }
+
+  bucket = each.value.bucket
+  role   = each.value.grant.role
+  member = local.members[each.value.grant.who]
 }

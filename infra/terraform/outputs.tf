@@ -31,6 +31,14 @@ output "secrets_elsewhere" {
   }
 }
 
+output "datasets_elsewhere" {
+  description = "Datasets of other projects that sources read without a key: unless they are public, grant roles/bigquery.dataViewer on them to these members there."
+  value = {
+    datasets = sort(local.datasets_elsewhere)
+    members  = [for grant in values(local.grants["source-dataset"]) : local.members[grant.who]]
+  }
+}
+
 output "service_accounts" {
   description = "The identity of each part."
   value       = { for part, account in google_service_account.this : part => account.email }

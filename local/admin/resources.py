@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from etl_runner.doctor.inventory import accounts_of, inventory
 from etl_runner.doctor.permissions import grants
+from etl_runner.doctor.reads import Reads
 from etl_runner.doctor.things import Binding, Ref, Thing
 from etl_runner.settings import Settings
 
@@ -46,6 +47,7 @@ class Resources:
         schedules: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         event_buckets: Mapping[str, str] | None = None,
+        reads: Reads | None = None,
         external: bool = False,
         key: str | None = None,
     ) -> Resources:
@@ -57,6 +59,7 @@ class Resources:
             documents or {},
             schedules or {},
             event_buckets=event_buckets,
+            reads=reads,
             external=external,
             key=key,
         )
@@ -69,7 +72,8 @@ class Resources:
                 made.things[policy_name(thing)] = {"name": policy_name(thing)}
             if thing.kind in ("secret", "key"):
                 made.versions[thing.resource] = [{"name": f"{thing.resource}/versions/1", "state": "ENABLED"}]
-        for grant in grants(things, accounts, dataflow=settings.dataflow_template is not None):
+        dataflow, bigquery = settings.dataflow_template is not None, reads is not None and reads.billed
+        for grant in grants(things, accounts, dataflow=dataflow, bigquery=bigquery):
             made.policies[policy_name(grant.thing)].append(grant.binding)
         made._tell_access(things)
         return made
@@ -97,7 +101,7 @@ class Resources:
     def _tell_access(self, things: Iterable[Thing]) -> None:
         """A dataset's policy is part of it; service accounts stand there as users, roles by old names."""
         for thing in things:
-            if thing.kind == "dataset":
+            if thing.kind in ("dataset", "source-dataset"):
                 self.things[name_of(thing)]["access"] = [
                     {
                         "role": _OLD_NAMES.get(binding.role, binding.role),
@@ -112,7 +116,7 @@ def name_of(thing: Thing) -> str:
     if thing.kind == "template":
         bucket, _, name = thing.resource.removeprefix("gs://").partition("/")
         return f"b/{bucket}/o/{quote(name, safe='')}"
-    return f"b/{thing.resource}" if thing.kind == "bucket" else thing.resource
+    return f"b/{thing.resource}" if thing.kind in ("bucket", "source-bucket") else thing.resource
 
 
 def policy_name(thing: Thing) -> str:
@@ -197,13 +201,15 @@ def message_of(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
 
 def _plain(thing: Thing, facts: Mapping[str, str]) -> dict[str, Any]:
     """Messages with hardly a field that is looked at."""
+    if thing.kind == "source-bucket":
+        return {"name": thing.resource, "location": facts["location"]}
     if thing.kind == "bucket":
         iam = {
             "uniformBucketLevelAccess": {"enabled": facts["uniform access"] == "yes"},
             "publicAccessPrevention": facts["public access"],
         }
         return {"name": thing.resource, "location": facts["location"], "iamConfiguration": iam}
-    if thing.kind == "dataset":
+    if thing.kind in ("dataset", "source-dataset"):
         _, project, _, dataset = thing.resource.split("/")
         reference = {"projectId": project, "datasetId": dataset}
         return {"kind": "bigquery#dataset", "datasetReference": reference, "location": facts["location"]}

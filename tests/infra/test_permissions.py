@@ -74,6 +74,7 @@ def test_only_what_carries_no_policy_of_its_own_is_granted_on_the_project() -> N
     on_project = {grant["role"] for grant in grants if grant["target"] == "project"}
     assert on_project == {
         "roles/bigquery.jobUser",
+        "roles/bigquery.readSessionUser",
         "roles/logging.logWriter",
         "roles/workflows.invoker",
         "roles/eventarc.eventReceiver",

@@ -344,3 +344,42 @@ run "events_of_other_clouds" {
     error_message = "the public endpoint may read a source's secret, or write to BigQuery"
   }
 }
+
+run "sources_that_are_read_in_its_own_name" {
+  command = apply
+
+  variables {
+    sources_folder = "./tests/reads"
+    dataflow       = {}
+  }
+
+  assert {
+    condition     = toset([for m in google_bigquery_dataset_iam_member.source : m.dataset_id]) == toset(["sales", "crm"]) && toset([for key in keys(google_bigquery_dataset_iam_member.source) : split(" ", key)[0]]) == toset(["plan", "runner", "finalize", "trigger", "sweep", "dataflow"])
+    error_message = "a dataset that is read in the deployment's name is not granted, or one that is not read so, or to others"
+  }
+  assert {
+    condition     = alltrue([for m in google_bigquery_dataset_iam_member.source : m.role == "roles/bigquery.dataViewer"]) && alltrue([for m in google_storage_bucket_iam_member.source : m.role == "roles/storage.objectViewer"])
+    error_message = "a source may be more than read"
+  }
+  assert {
+    condition     = toset([for g in values(local.grants["project"]) : g.who if g.role == "roles/bigquery.readSessionUser"]) == toset(["runner", "dataflow"]) && length(setsubtract(["plan", "runner", "dataflow", "finalize"], [for g in values(local.grants["project"]) : g.who if g.role == "roles/bigquery.jobUser"])) == 0
+    error_message = "who reads BigQuery may open no read session or run no query"
+  }
+  assert {
+    condition     = toset([for m in google_storage_bucket_iam_member.source : m.bucket]) == toset(["my-sales-files"]) && contains(keys(google_storage_bucket_iam_member.source), "finalize roles/storage.objectViewer source-bucket my-sales-files")
+    error_message = "a bucket that is read in the deployment's name is not granted to who loads from it, or one with a key of its own is"
+  }
+  assert {
+    condition     = toset(output.datasets_elsewhere.datasets) == toset(["bigquery-public-data.noaa_gsod", "partner-project.shared"]) && length(output.datasets_elsewhere.members) == 6
+    error_message = "nobody is told which datasets of other projects are read"
+  }
+}
+
+run "sources_that_are_read_with_keys_or_at_others_cost" {
+  command = plan
+
+  assert {
+    condition     = length(google_bigquery_dataset_iam_member.source) == 0 && length(google_storage_bucket_iam_member.source) == 0 && length([for g in values(local.grants["project"]) : g if contains(["plan", "runner"], g.who)]) == 0
+    error_message = "something is granted on sources or on the project that no source needs"
+  }
+}

@@ -34,16 +34,31 @@ def set_secret(thing: Thing, settings: Settings) -> str:
     return f"gcloud secrets versions add {secret} --data-file=- --project={settings.project}"
 
 
+def show(thing: Thing, settings: Settings) -> str:
+    """Look at a bucket or a dataset that a source reads."""
+    if thing.kind == "source-dataset":
+        return f"bq show --dataset {settings.project}:{thing.name}"
+    return f"gcloud storage buckets describe gs://{thing.name}"
+
+
+def create(thing: Thing, settings: Settings) -> str:
+    """Make a bucket or a dataset that a source reads."""
+    location = f"--location={settings.bigquery_location}"
+    if thing.kind == "source-dataset":
+        return f"bq mk --dataset {location} {settings.project}:{thing.name}"
+    return f"gcloud storage buckets create gs://{thing.name} {location}"
+
+
 def grant(grant: Grant, settings: Settings) -> str:
     """Give what lacks, on the thing itself."""
     thing, binding = grant.thing, grant.binding
     short = thing.resource.rsplit("/", 1)[-1]
     to = f"--member={binding.member} --role={binding.role}"
     project = f"--project={settings.project}"
-    if thing.kind == "bucket":
+    if thing.kind in ("bucket", "source-bucket"):
         return f"gcloud storage buckets add-iam-policy-binding gs://{short} {to}"
-    if thing.kind == "dataset":
-        return _grant_on_dataset(short, binding, settings)
+    if thing.kind in ("dataset", "source-dataset"):
+        return _grant_on_dataset(thing, binding, settings)
     if thing.kind == "project":
         if binding.conditional:  # the condition names buckets by the project's number: Terraform knows it
             return deploy(settings)
@@ -54,7 +69,9 @@ def grant(grant: Grant, settings: Settings) -> str:
     return f"gcloud {_GLOBAL[thing.kind]} add-iam-policy-binding {short} {to} {project}"
 
 
-def _grant_on_dataset(dataset: str, binding: Binding, settings: Settings) -> str:
-    schema = f"`{settings.project}.{dataset}`"
+def _grant_on_dataset(thing: Thing, binding: Binding, settings: Settings) -> str:
+    schema = f"`{settings.project}.{thing.resource.rsplit('/', 1)[-1]}`"
+    # A source may lie elsewhere than the destination.
+    location = thing.expected.get("location", settings.bigquery_location)
     statement = f'GRANT `{binding.role}` ON SCHEMA {schema} TO "{binding.member}"'
-    return f"bq query --nouse_legacy_sql --location={settings.bigquery_location} {quote(statement)}"
+    return f"bq query --nouse_legacy_sql --location={location} {quote(statement)}"

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from etl_runner.config.load import load_source
+from etl_runner.config.resolved import ResolvedSource
+from etl_runner.doctor import commands
 from etl_runner.doctor.examine import examine
 from etl_runner.doctor.inventory import KEY_FACT, account_thing, accounts_of, inventory
 from etl_runner.doctor.permissions import EXTERNAL, grants
+from etl_runner.doctor.reads import Reads, billed_here, buckets_read, datasets_read
 from etl_runner.doctor.things import Cloud, Finding, Thing
 from etl_runner.errors import ConfigError, EtlError
 from etl_runner.settings import Settings
@@ -50,15 +53,31 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     findings: list[Finding] = []
     documents: Mapping[str, Any] = {}
     schedules: Mapping[str, Any] = {}
+    sources: list[ResolvedSource] = []
     try:
         documents = _documents(config)
         schedules = _schedules(config)
-        findings += _of_documents(config, documents)
+        sources, wrong = _of_documents(config, documents)
+        findings += wrong
     except EtlError as error:
         command = "etl-runner doctor"
         findings.append(Finding("the documents", f"they cannot be read: {error}", command))
-    located, lost = _event_buckets(cloud, event_buckets(documents), settings)
+    buckets = [Thing("bucket", name, name) for name in event_buckets(documents)]
+    located, lost = _located(cloud, buckets, settings)
     findings += lost
+    owner = f"projects/{settings.project}"
+    datasets = [
+        Thing("source-dataset", name, f"{owner}/datasets/{name}")
+        for name in datasets_read(sources, settings.project)
+    ]
+    found, lost = _located(cloud, datasets, settings)
+    findings += lost
+    own = buckets_read(sources)
+    reads = Reads(
+        {name: location for name, location in located.items() if name in own},
+        found,
+        billed_here(sources, settings.project),
+    )
     region = f"projects/{settings.project}/locations/{settings.location}"
     external = cloud.facts(Thing("function", EXTERNAL, f"{region}/functions/{accounts.prefix}-{EXTERNAL}"))
     things = inventory(
@@ -67,11 +86,13 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
         documents,
         schedules,
         event_buckets=located,
+        reads=reads,
         # Either tells that it is wanted, so that the other one is missed.
         external=external is not None or cloud.facts(account_thing(accounts, EXTERNAL)) is not None,
         key=(external or {}).get(KEY_FACT),
     )
-    wanted = grants(things, accounts, dataflow=settings.dataflow_template is not None)
+    dataflow = settings.dataflow_template is not None
+    wanted = grants(things, accounts, dataflow=dataflow, bigquery=reads.billed)
     findings += examine(cloud, things, wanted, settings)
     return Report(len(things), len(wanted), len(documents), tuple(findings))
 
@@ -98,24 +119,23 @@ def _connection(document: Mapping[str, Any], documents: Mapping[str, Any]) -> An
     return next((documents[name] for name in names if name in documents), None)
 
 
-def _event_buckets(
-    cloud: Cloud, buckets: Iterable[str], settings: Settings
+def _located(
+    cloud: Cloud, things: Iterable[Thing], settings: Settings
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Where the buckets lie, since their triggers lie there too; and those that cannot be seen."""
+    """Where buckets and datasets lie that sources read; and those that cannot be seen."""
     located, findings = {}, []
-    for bucket in sorted(buckets):
-        thing = Thing("bucket", bucket, bucket)
+    for thing in sorted(things, key=lambda each: each.name):
         try:
             facts = cloud.facts(thing)
         except EtlError as error:
-            command = f"gcloud storage buckets describe gs://{bucket}"
-            findings.append(Finding(thing.shown, f"it cannot be looked at: {error}", command))
+            problem = f"it cannot be looked at: {error}"
+            findings.append(Finding(thing.shown, problem, commands.show(thing, settings)))
             continue
         if facts is None:
-            command = f"gcloud storage buckets create gs://{bucket} --location={settings.bigquery_location}"
-            findings.append(Finding(thing.shown, "a source reads it, and it is not there.", command))
+            problem = "a source reads it, and it is not there."
+            findings.append(Finding(thing.shown, problem, commands.create(thing, settings)))
         else:
-            located[bucket] = facts["location"]
+            located[thing.name] = facts["location"]
     return located, findings
 
 
@@ -140,17 +160,19 @@ def _schedules(config: ObjectStore) -> dict[str, Any]:
     )
 
 
-def _of_documents(config: ObjectStore, documents: Mapping[str, Any]) -> list[Finding]:
-    findings = []
+def _of_documents(
+    config: ObjectStore, documents: Mapping[str, Any]
+) -> tuple[list[ResolvedSource], list[Finding]]:
+    sources, findings = [], []
     for name in documents:
         folder, _, file = name.partition("/")
         if folder != "sources":
             continue
         try:
-            load_source(config, file.rsplit(".", 1)[0])
+            sources.append(load_source(config, file.rsplit(".", 1)[0]))
         except ConfigError as error:
             findings.append(Finding(f"document {name}", str(error), f"etl-runner validate {name}"))
-    return findings
+    return sources, findings
 
 
 def _parsed(data: bytes) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etl_runner.doctor.permissions import DATAFLOW, EXTERNAL, Accounts, parts
+from etl_runner.doctor.reads import Reads
 from etl_runner.doctor.things import Ref, Thing
 from etl_runner.settings import Settings
 
@@ -32,6 +33,7 @@ def inventory(
     schedules: Mapping[str, Mapping[str, Any]],
     *,
     event_buckets: Mapping[str, str] | None = None,
+    reads: Reads | None = None,
     external: bool = False,
     key: str | None = None,
 ) -> list[Thing]:
@@ -41,6 +43,7 @@ def inventory(
         documents: name to content of sources and connections in the config bucket.
         schedules: source id to its entry of schedules.yaml.
         event_buckets: bucket of Cloud Storage that a source reads to its location.
+        reads: what sources read in the deployment's own name.
         external: whether events of other clouds are taken.
         key: the secret with the key that their callers share, where there is one.
     """
@@ -67,6 +70,7 @@ def inventory(
             for name in secret_names(documents, settings.project)
         ),
         *([Thing("key", "", f"{project}/secrets/{key}", {"has a value": "yes"})] if key else []),
+        *(reads.things(settings.project) if reads else ()),
     ]
     for name in (*FUNCTIONS, *([EXTERNAL] if external else [])):
         ingress = "ALLOW_ALL" if name == EXTERNAL else INTERNAL

@@ -20,6 +20,8 @@ EXTERNAL = "external"
 """The function, and the account, that takes events of other clouds, where there is one."""
 DATAFLOW = "dataflow"
 """The workers of the distributed engine, where there is one."""
+BIGQUERY = "bigquery"
+"""The condition that a source of BigQuery is read in the deployment's own name and at its cost."""
 PUBLIC = "everybody"
 """Who may call the function that takes events of other clouds; it verifies every call itself."""
 CONDITIONAL = "build-sources"
@@ -35,8 +37,9 @@ class Line:
     kind: str
     name: str
     why: str
-    when: str | None
-    """``external``: only where events of other clouds are taken; ``dataflow``: only with that engine."""
+    when: frozenset[str]
+    """``external``: only where events of other clouds are taken; ``dataflow``: only with that engine;
+    ``bigquery``: see :data:`BIGQUERY`. All of them have to be so."""
 
 
 @cache
@@ -46,7 +49,9 @@ def lines() -> tuple[Line, ...]:
     found = []
     for grant in yaml.safe_load(text)["grants"]:
         kind, _, name = grant["target"].partition(":")
-        found.append(Line(grant["who"], grant["role"], kind, name, grant["why"], grant.get("when")))
+        when = grant.get("when", [])
+        conditions = frozenset([when] if isinstance(when, str) else when)
+        found.append(Line(grant["who"], grant["role"], kind, name, grant["why"], conditions))
     return tuple(found)
 
 
@@ -80,21 +85,25 @@ class Accounts:
 
 def parts(present: Iterable[str]) -> list[str]:
     """The parts that have an account of their own; ``present`` are the optional ones that are there."""
-    there = {None, *present}
-    return list(dict.fromkeys(line.who for line in lines() if line.when in there and line.who not in AGENTS))
+    there = set(present)
+    return list(dict.fromkeys(line.who for line in lines() if line.when <= there and line.who not in AGENTS))
 
 
-def grants(things: Iterable[Thing], accounts: Accounts, *, dataflow: bool = False) -> list[Grant]:
+def grants(
+    things: Iterable[Thing], accounts: Accounts, *, dataflow: bool = False, bigquery: bool = False
+) -> list[Grant]:
     """The table for these things: a line about ``secret`` is one grant for each of them.
 
-    ``dataflow`` says whether the distributed engine is part of the deployment.
+    ``dataflow`` says whether the distributed engine is part of the deployment; ``bigquery``, whether a source
+    of BigQuery is read in its name and at its cost.
     """
     known = list(things)
     external = any(thing.kind == "function" and thing.name == EXTERNAL for thing in known)
-    present = {name for name, there in ((EXTERNAL, external), (DATAFLOW, dataflow)) if there}
+    optional = ((EXTERNAL, external), (DATAFLOW, dataflow), (BIGQUERY, bigquery))
+    present = {name for name, there in optional if there}
     found = []
     for line in lines():
-        if line.when is not None and line.when not in present:
+        if not line.when <= present:
             continue
         kind = "project" if line.kind == CONDITIONAL else line.kind
         binding = Binding(

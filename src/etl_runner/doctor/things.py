@@ -11,7 +11,9 @@ Kind = Literal[
     "workflow",
     "job",
     "bucket",
+    "source-bucket",
     "dataset",
+    "source-dataset",
     "topic",
     "subscription",
     "secret",
@@ -50,7 +52,8 @@ class Thing:
     @property
     def shown(self) -> str:
         """For people: ``function etl-trigger``."""
-        kind = {"account": "service account", "key": "secret"}.get(self.kind, self.kind)
+        kind = self.kind.removeprefix("source-")
+        kind = {"account": "service account", "key": "secret"}.get(kind, kind)
         return f"{kind} {self.resource.rsplit('/', 1)[-1]}"
 
 

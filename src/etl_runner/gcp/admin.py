@@ -36,7 +36,9 @@ class GoogleCloud:
             "workflow": self._workflow,
             "job": self._job,
             "bucket": self._bucket,
+            "source-bucket": self._bucket,
             "dataset": self._dataset,
+            "source-dataset": self._dataset,
             "topic": self._topic,
             "subscription": self._subscription,
             "secret": self._secret,
@@ -179,12 +181,12 @@ class GoogleCloud:
     # -- policies -------------------------------------------------------------------------------------
 
     def _bindings(self, thing: Thing) -> Iterable[Binding]:
-        if thing.kind == "bucket":
+        if thing.kind in ("bucket", "source-bucket"):
             policy = self._storage.bucket(thing.resource).get_iam_policy(
                 requested_policy_version=_POLICY_VERSION
             )
             return _of_mappings(policy.bindings)
-        if thing.kind == "dataset":
+        if thing.kind in ("dataset", "source-dataset"):
             return self._dataset_bindings(thing)
         if thing.kind == "function":
             from google.cloud.run_v2 import ServicesClient

@@ -10,6 +10,7 @@ import pytest
 from etl_runner.doctor.diagnose import Report, diagnose
 from etl_runner.doctor.inventory import FUNCTIONS, accounts_of, inventory
 from etl_runner.doctor.permissions import EXTERNAL, grants
+from etl_runner.doctor.reads import Reads
 from etl_runner.doctor.things import Grant, Thing
 from etl_runner.gcp.admin import GoogleCloud
 from etl_runner.settings import Settings
@@ -40,6 +41,14 @@ file_format: csv
 load_type: transactional
 dest_table_name: files
 """
+WAREHOUSE = b"""
+source_type: bigquery
+connection_params: {source_type: bigquery, project: my-project, use_runner_account: true}
+source_table_name: sales.orders
+load_type: catalog
+dest_table_name: sold
+"""
+READS = Reads({"my-files": "EUROPE-WEST1"}, {"sales": "EUROPE-WEST3"}, billed=True)
 BUCKETS = {"my-files": "EUROPE-WEST1"}
 DOCUMENTS = {"connections/shop.yaml": {"password": {"secret_manager": "shop-password"}}}
 SCHEDULED = {"orders": {"cron": "15 * * * *", "time_zone": "Europe/Berlin"}}
@@ -67,8 +76,10 @@ def settings_for(endpoint: str | None) -> Settings:
 SETTINGS = settings_for(None)
 ACCOUNTS = accounts_of(SETTINGS, NUMBER)
 KEY = "event-key"
-THINGS = inventory(SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True, key=KEY)
-GRANTS = grants(THINGS, ACCOUNTS, dataflow=True)
+THINGS = inventory(
+    SETTINGS, ACCOUNTS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, reads=READS, external=True, key=KEY
+)
+GRANTS = grants(THINGS, ACCOUNTS, dataflow=True, bigquery=True)
 
 
 @dataclass
@@ -99,12 +110,13 @@ def deployed(admin: tuple[AdminServer, GoogleCloud]) -> Deployed:
     """Complete: nothing is missing."""
     server, cloud = admin
     server.resources = Resources.of(
-        SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, external=True, key=KEY
+        SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, reads=READS, external=True, key=KEY
     )
     config = MemoryObjectStore()
     config.create("connections/shop.yaml", CONNECTION)
     config.create("sources/orders.yaml", SOURCE)
     config.create("sources/files.yaml", FILES)
+    config.create("sources/sold.yaml", WAREHOUSE)
     config.create("schedules.yaml", SCHEDULES)
     return Deployed(server.resources, config, cloud)
 

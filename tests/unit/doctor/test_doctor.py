@@ -18,7 +18,7 @@ def test_nothing_is_found_in_a_complete_deployment(deployed: Deployed) -> None:
     assert report.findings == ()
     assert report.things == len(THINGS)
     assert report.grants == len(GRANTS)
-    assert report.documents == 3
+    assert report.documents == 4
 
 
 def test_every_line_of_the_table_is_looked_for() -> None:
@@ -27,7 +27,11 @@ def test_every_line_of_the_table_is_looked_for() -> None:
     assert len(GRANTS) == len(lines()) + 1
 
 
-@pytest.mark.parametrize("thing", [each for each in THINGS if each.kind != "project"], ids=thing_id)
+@pytest.mark.parametrize(
+    "thing",
+    [each for each in THINGS if each.kind not in ("project", "source-bucket", "source-dataset")],
+    ids=thing_id,
+)
 def test_a_thing_that_is_gone_is_the_one_finding(deployed: Deployed, thing: Thing) -> None:
     del deployed.resources.things[name_of(thing)]
     (finding,) = deployed.diagnose().findings
@@ -124,9 +128,9 @@ def test_a_document_that_is_wrong_is_a_finding(deployed: Deployed) -> None:
 
 def test_without_events_of_other_clouds_nothing_of_them_is_missed(deployed: Deployed) -> None:
     from local.admin import Resources
-    from tests.unit.doctor.conftest import BUCKETS, DOCUMENTS, SCHEDULED, URLS
+    from tests.unit.doctor.conftest import BUCKETS, DOCUMENTS, READS, SCHEDULED, URLS
 
-    made = Resources.of(SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS)
+    made = Resources.of(SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, reads=READS)
     deployed.resources.things, deployed.resources.policies = made.things, made.policies
     assert deployed.diagnose().findings == ()
 
@@ -135,6 +139,44 @@ def test_a_bucket_that_a_source_reads_and_that_is_not_there(deployed: Deployed) 
     del deployed.resources.things["b/my-files"]
     (finding,) = deployed.diagnose().findings
     assert (finding.thing, finding.problem) == ("bucket my-files", "a source reads it, and it is not there.")
+    assert finding.command == "gcloud storage buckets create gs://my-files --location=EU"
+
+
+def test_a_dataset_that_a_source_reads_and_that_is_not_there(deployed: Deployed) -> None:
+    del deployed.resources.things["projects/my-project/datasets/sales"]
+    (finding,) = deployed.diagnose().findings
+    assert (finding.thing, finding.problem) == ("dataset sales", "a source reads it, and it is not there.")
+    assert finding.command == "bq mk --dataset --location=EU my-project:sales"
+
+
+def test_a_grant_on_a_source_is_given_where_the_source_lies(deployed: Deployed) -> None:
+    (grant,) = [each for each in GRANTS if (each.who, each.thing.kind) == ("finalize", "source-dataset")]
+    deployed.resources.withdraw(grant.thing, grant.binding)
+    (finding,) = deployed.diagnose().findings
+    assert "--location=EUROPE-WEST3" in finding.command
+    assert "ON SCHEMA `my-project.sales`" in finding.command
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"project: my-project", b"project: bigquery-public-data, billing_project: elsewhere"),
+        (b"use_runner_account: true", b"credentials: {secret_manager: projects/elsewhere/secrets/reader}"),
+        (b"source_table_name: sales.orders", b"query: SELECT 1 AS a"),
+    ],
+)
+def test_what_others_grant_is_not_missed(deployed: Deployed, change: tuple[bytes, bytes]) -> None:
+    from local.admin import Resources
+    from tests.unit.doctor.conftest import BUCKETS, DOCUMENTS, READS, SCHEDULED, URLS, WAREHOUSE
+
+    stored = deployed.config.read("sources/sold.yaml")
+    assert stored is not None
+    deployed.config.replace("sources/sold.yaml", WAREHOUSE.replace(*change), stored.generation)
+    # Only a query is still run at the deployment's cost.
+    less = replace(READS, datasets={}, billed=b"query" in change[1])
+    made = Resources.of(SETTINGS, URLS, DOCUMENTS, SCHEDULED, event_buckets=BUCKETS, reads=less)
+    deployed.resources.things, deployed.resources.policies = made.things, made.policies
+    assert deployed.diagnose().findings == ()
 
 
 def test_a_schedule_that_was_never_made_is_missed(deployed: Deployed) -> None:
