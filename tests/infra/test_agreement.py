@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from etl_runner.config import connections
+from etl_runner.config.load import load_source
 from etl_runner.config.types import SOURCE_TYPES, TYPE_ALIASES
-from etl_runner.doctor import inventory, permissions
+from etl_runner.doctor import inventory, permissions, reads
 from etl_runner.history.streams import STREAMS
 from etl_runner.history.views import VIEWS
 from etl_runner.settings import Settings
+from etl_runner.state.memory import MemoryObjectStore
 from tools.infra.modules import ROOT
 
 MODULE = ROOT / "infra" / "terraform"
@@ -109,6 +111,27 @@ def test_what_doctor_names_is_named_so_by_terraform() -> None:
     for who, agent in permissions.AGENTS.items():
         address = agent.replace("{number}", "${data.google_project.this.number}")
         assert re.search(rf'"{who}" += "serviceAccount:{re.escape(address)}"', whole)
+
+
+def test_what_sources_read_is_told_by_doctor_as_terraform_grants_it() -> None:
+    folder = MODULE / "tests" / "reads"
+    store = MemoryObjectStore()
+    for path in sorted(folder.glob("*/*.yaml")):
+        store.create(path.relative_to(folder).as_posix(), path.read_bytes())
+    sources = [load_source(store, path.stem) for path in sorted(folder.glob("sources/*.yaml"))]
+    assert len(sources) == 8
+    granted = (MODULE / "tests" / "policy.tftest.hcl").read_text()
+    for resource, fact, found in (
+        ("google_bigquery_dataset_iam_member", "dataset_id", reads.datasets_read(sources, "my-project")),
+        ("google_storage_bucket_iam_member", "bucket", reads.buckets_read(sources)),
+    ):
+        expected = re.search(rf"for m in {resource}\.source : m\.{fact}\]\) == toset\(\[(.*?)\]\)", granted)
+        assert expected is not None
+        assert found == set(re.findall(r'"([^"]+)"', expected[1]))
+    assert reads.billed_here(sources, "my-project")
+    assert not reads.billed_here(
+        [each for each in sources if each.source_id in ("stations", "keyed")], "my-project"
+    )
 
 
 def test_the_history_is_made_as_the_code_makes_it() -> None:

@@ -305,6 +305,22 @@ POLICIES = {
         *(GRANTS, "roles/iam.serviceAccountUser", "roles/iam.serviceAccountTokenCreator"),
         *('== ["roles/iam.serviceAccountUser"]', "or as more than them"),
     ),
+    "dataset that is read with a key": (
+        *(
+            "infra/terraform/reads.tf",
+            '["credentials", "service_account", "credentials_json"]',
+            '["service_account"]',
+        ),
+        *('toset(["sales", "crm"])', "or one that is not read so, or to others"),
+    ),
+    "sources that their readers may change": (
+        *(
+            GRANTS,
+            "{who: sweep, role: roles/bigquery.dataViewer",
+            "{who: sweep, role: roles/bigquery.dataOwner",
+        ),
+        *('m.role == "roles/bigquery.dataViewer"', "a source may be more than read"),
+    ),
     "template of another image": (
         *("infra/terraform/dataflow.tf", "    image    = var.image\n", '    image    = "other:1"\n'),
         *("content).image == var.image", "the template starts another image than the job"),
