@@ -314,7 +314,7 @@ def test_bad_rows_become_rejects_and_the_rest_is_kept(world: World) -> None:
     rejects = [Reject.from_line(line) for found in stored if found for line in found.data.splitlines()]
     assert sorted((r.column, r.value, json.loads(r.record)["id"]) for r in rejects) == [
         ("day", "infinity", "3"),
-        ("n", "nan", "5"),
+        ("n", "NaN", "5"),
     ]
 
 
