@@ -19,7 +19,7 @@ _CPUS, _GIB = 4, 8
 _QUERY_TIB = 6.25
 """https://cloud.google.com/bigquery/pricing#on_demand_pricing"""
 _ROWS_A_SECOND = 200_000
-"""Of one reader, for an estimate on the safe side (docs/performance)."""
+"""Of one reader, for an estimate on the safe side (docs/benchmarks.md)."""
 _STARTUP_SECONDS = 15
 
 
