@@ -112,6 +112,7 @@ def test_rows_other_than_the_footers_have_are_not_published() -> None:
     world.bigquery.miscount = 1
     receipt = world.receipt()
     assert receipt["outcome"] == "failed"
+    assert "staged 2 rows, the files' footers have 1: nothing was published" in receipt["reason"]
     assert world.column("id") == [1, 2]
 
 

@@ -121,8 +121,9 @@ class RollForward:
             self._move(slot, slot.step + 1)
             return None
         if slot.step + 1 < len(record.steps):
+            counted = "the manifests have" if record.originals is None else "the files' footers have"
             reason = (
-                f"BigQuery job {status.job_id} staged {status.rows} rows, the manifests have {step.rows}: "
+                f"BigQuery job {status.job_id} staged {status.rows} rows, {counted} {step.rows}: "
                 "nothing was published"
             )
             return self._closer.close_failed(key, self._receipt(record, slot), reason, slot)
