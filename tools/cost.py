@@ -1,9 +1,9 @@
 """What runs cost, by the formulae of docs/cost.md: ``python -m tools.cost`` prints the worked example.
 
-Prices are list prices in US dollars of one region (us-central1), noted in 2025; those of Cloud Run were
-compared with a copy of its price list on 2026-11-26. Compare them with https://cloud.google.com/pricing/list
-before you rely on them, and put in your own. Free tiers and discounts are left out, so that a bill can only
-be lower.
+Prices are meant as list prices in US dollars of one region (us-central1). Cloud Run's CPU prices and the
+functions' GiB price were seen in stored copies of its price list on 2026-11-26; the others, Dataflow's among
+them, were compared with nothing. Look them up at https://cloud.google.com/pricing/list before you rely on
+them, and put in your own. Free tiers and discounts are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a plan will cost: table operations of the day's budget, and money, roughly.
 
-Prices are list prices in US dollars of a region of the first tier, as of November 2026; what a deployment
-pays depends on its region and contracts.
+Prices are meant as list prices in US dollars of a region of the first tier; docs/cost.md says which of them
+were compared with a price list. What a deployment pays depends on its region and contracts.
 """
 
 from __future__ import annotations
