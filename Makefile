@@ -3,9 +3,8 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
-# Parallel test processes; the stack's servers are started once per process. Twice the cores of a small
-# machine: much of a test is waiting for a server.
-WORKERS ?= 4
+# Parallel test processes; the stack's servers are started once per process.
+WORKERS ?= 2
 # Size and length of make bench.
 ROWS ?= 1000000
 ROUNDS ?= 3
