@@ -36,6 +36,8 @@ from tests.conftest import Database, fresh_name
 pytestmark = pytest.mark.stack
 
 JOB = Path(__file__).parents[2] / "runner_image" / "job.py"
+LARGE = 100_000
+"""Rows of the table whose tasks are stopped: at 500 a unit, a task is far from its end after ten units."""
 PASSWORD = "TEST_SOURCE_PASSWORD"
 
 
@@ -230,7 +232,7 @@ def test_tasks_share_the_plan_and_a_repeated_one_reads_nothing(world: World) -> 
 def large(world: World) -> World:
     world.database.execute(
         "CREATE TABLE numbers AS SELECT i AS id, repeat(md5(i::text), 8) AS filler "
-        "FROM generate_series(1, 20000) AS i"
+        f"FROM generate_series(1, {LARGE}) AS i"
     )
     world.database.execute("ALTER TABLE numbers ADD PRIMARY KEY (id)")
     world.database.execute("ANALYZE numbers")
@@ -258,7 +260,7 @@ def test_a_killed_task_started_again_gives_each_row_once(large: World, units: in
     with pytest.raises(PermanentError, match="were not extracted"):
         large.manifests()
     assert large.run()[0] == entry.DONE
-    assert sorted(row["id"] for row in large.rows()) == list(range(1, 20001))
+    assert sorted(row["id"] for row in large.rows()) == list(range(1, LARGE + 1))
 
 
 def test_a_stopped_task_keeps_its_finished_units(large: World) -> None:
@@ -269,13 +271,13 @@ def test_a_stopped_task_keeps_its_finished_units(large: World) -> None:
     assert process.returncode == entry.TERMINATED
     assert 2 <= large.finished_units() < len(large.plan.units)
     assert large.run()[0] == entry.DONE
-    assert sorted(row["id"] for row in large.rows()) == list(range(1, 20001))
+    assert sorted(row["id"] for row in large.rows()) == list(range(1, LARGE + 1))
 
 
 def test_two_attempts_at_the_same_task_at_once(large: World) -> None:
     first, second = large.start(), large.start()
     assert [process.communicate(timeout=240) and process.returncode for process in (first, second)] == [0, 0]
-    assert sorted(row["id"] for row in large.rows()) == list(range(1, 20001))
+    assert sorted(row["id"] for row in large.rows()) == list(range(1, LARGE + 1))
 
 
 def test_a_run_that_lost_its_slot_ends_with_a_reason(large: World) -> None:
