@@ -33,8 +33,8 @@ from local.data_folder import memory_folder
 from local.functions import FunctionServer
 from local.identity import PUSH_ACCOUNT
 from local.layout import REPOSITORY
+from local.ports import free_port
 from local.postgres import remove_data
-from local.processes import free_port
 from local.stack import Stack
 
 WRITERS = 8

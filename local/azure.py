@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from etl_runner.errors import PermanentError
 from local.layout import REPOSITORY
-from local.processes import Child, ProcessFailedError, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from etl_runner.errors import PermanentError
 from local import rest
-from local.processes import Child, ProcessFailedError, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError
 
 if TYPE_CHECKING:
     from google.cloud import storage

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.processes import Child, ProcessFailedError, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError
 
 TARGET = "main"
 _WATCH_SECONDS = 0.1

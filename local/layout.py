@@ -10,7 +10,7 @@ from pathlib import Path
 from etl_runner.settings import Settings
 from local.functions import function_names
 from local.identity import PUSH_ACCOUNT
-from local.processes import free_port
+from local.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 POSTGRES_URL = "ETL_LOCAL_POSTGRES_URL"

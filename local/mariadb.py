@@ -21,7 +21,8 @@ from urllib.parse import unquote, urlsplit
 import pymysql
 
 from etl_runner.errors import PermanentError
-from local.processes import Child, ProcessFailedError, as_account, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError, as_account
 
 TEST_URL = "ETL_TEST_MYSQL_URL"
 """``mysql://user:password@host:port`` of a server to use instead; its user must be able to do everything."""

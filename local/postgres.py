@@ -24,7 +24,8 @@ from urllib.parse import quote, unquote, urlsplit
 import pg8000.native
 
 from etl_runner.errors import PermanentError
-from local.processes import Child, ProcessFailedError, as_account, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError, as_account
 
 TEST_URL = "ETL_TEST_POSTGRES_URL"
 """``postgresql://user:password@host:port/database`` of a server to use instead; its user must be able to
@@ -196,7 +197,13 @@ def _reachable_copy(programs: Path) -> Path:
         # The libraries next to the package are found by relative path, so both move together.
         for folder in (package, package.with_name(package.name + ".libs")):
             shutil.copytree(folder, fresh / folder.name)
-        fresh.rename(copy)
+        try:
+            fresh.rename(copy)
+        except OSError:
+            # Another process was faster; a copy is only ever renamed whole.
+            if not copy.exists():
+                raise
+            shutil.rmtree(fresh)
     return copy / programs.relative_to(package.parent)
 
 

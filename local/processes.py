@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import signal
 import socket
 import subprocess
@@ -21,34 +20,10 @@ from local.rest import opener
 
 _POLL_SECONDS = 0.01
 _LOG_TAIL_BYTES = 4000
-# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so
-# that a port found free is not taken by a connection before its server binds it.
-_PORTS = range(20_000, 32_768)
-
-_ports_lock = threading.Lock()
-_ports_given: set[int] = set()
 
 
 class ProcessFailedError(PermanentError):
     """A child process ended or stayed silent when it should have been ready."""
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on and that this process was not given before."""
-    with _ports_lock:
-        for port in random.sample(_PORTS, len(_PORTS)):
-            if port in _ports_given:
-                continue
-            with socket.socket() as probe:
-                # As servers do, or a port with connections in TIME_WAIT would look taken.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            _ports_given.add(port)
-            return port
-    raise ProcessFailedError(f"No free port between {_PORTS.start} and {_PORTS.stop - 1} on 127.0.0.1.")
 
 
 class _Guard:
@@ -56,46 +31,48 @@ class _Guard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
         self._descriptors: tuple[int, ...] = ()
 
     def hold(self, descriptor: int) -> None:
-        self._descriptors = (*self._descriptors, descriptor)
+        with self._lock:
+            self._descriptors = (*self._descriptors, descriptor)
+            if self._process is not None:
+                self._send("hold", [descriptor])
 
     def add(self, group: int, stop_signal: int) -> None:
-        self._tell(f"add {group} {stop_signal}")
+        with self._lock:
+            self._send(f"add {group} {stop_signal}")
 
     def remove(self, group: int) -> None:
-        self._tell(f"remove {group}")
-
-    def _tell(self, line: str) -> None:
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(
-                    # -I and -S: no site packages to search through, it starts in some 10 ms.
-                    [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    text=True,
-                    bufsize=1,
-                    start_new_session=True,  # a Ctrl-C in the terminal is not for it
-                    pass_fds=self._descriptors,
-                )
-            stdin = self._process.stdin
-            if stdin is None:
-                raise ProcessFailedError("The guard process has no standard input.")
-            stdin.write(line + "\n")
-            stdin.flush()
+            self._send(f"remove {group}")
+
+    def _send(self, line: str, descriptors: Sequence[int] = ()) -> None:
+        if self._line is None or self._process is None or self._process.poll() is not None:
+            self._line = self._start()
+        socket.send_fds(self._line, [f"{line}\n".encode()], descriptors)
+
+    def _start(self) -> socket.socket:
+        ours, its = socket.socketpair()
+        with its:
+            self._process = subprocess.Popen(
+                # -I and -S: no site packages to search through, it starts in some 20 ms.
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C in the terminal is not for it
+                pass_fds=self._descriptors,
+            )
+        return ours
 
 
 _guard = _Guard()
 
 
 def guard_holds(descriptor: int) -> None:
-    """Keep a file open, and the lock on it held, until everything that this process starts is killed too.
-
-    To be called before the first child is started.
-    """
+    """Keep a file open, and the lock on it held, until everything that this process starts is killed too."""
     _guard.hold(descriptor)
 
 

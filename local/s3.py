@@ -15,7 +15,8 @@ from typing import Any
 
 from etl_runner.errors import PermanentError
 from etl_runner.jsontypes import dumps
-from local.processes import Child, free_port
+from local.ports import free_port
+from local.processes import Child
 from local.rest import opener
 
 REGION = "us-east-1"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.bigquery.environment import executable, home
-from local.processes import free_port, guard, unguard
+from local.ports import free_port
+from local.processes import guard, unguard
 
 _CORRECTIONS = Path(__file__).with_name("corrections.py")
 START_TIMEOUT_SECONDS = 60.0
@@ -54,9 +55,9 @@ class BigQueryProcess:
     ) -> BigQueryProcess:
         """Start the server and wait until it answers.
 
-        ``storage_endpoint`` is a full URL (``http://127.0.0.1:4443``). Free ports are chosen by asking,
-        so another process may take one before the server does: then other ports are tried. ``grpc_port`` is
-        that of the Storage API, 0 for a free one.
+        ``storage_endpoint`` is a full URL (``http://127.0.0.1:4443``). A program that knows nothing of
+        :mod:`local.ports` may take a port before the server does: then other ports are tried.
+        ``grpc_port`` is that of the Storage API, 0 for a free one.
         ``corrected=False`` starts local-bigquery as it is, without :mod:`local.bigquery.corrections`.
 
         Raises:

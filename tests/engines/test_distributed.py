@@ -22,7 +22,8 @@ from etl_runner.execution.collect import collect_verified
 from etl_runner.planning.plan import Plan
 from local.cloud_storage import CloudStorageServer
 from local.layout import REPOSITORY
-from local.processes import Child, free_port
+from local.ports import free_port
+from local.processes import Child
 from tests.conftest import fresh_name
 from tests.engines.hosts import Forwarder, two_hosts, why_not
 from tests.engines.scripted import Script, attempts, bucket_parts, bucket_store

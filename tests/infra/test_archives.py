@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from local.processes import free_port
+from local.ports import free_port
 from tools.infra.modules import ROOT
 from tools.setup import find_uv
 

@@ -7,19 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from local.layout import REPOSITORY
-from local.processes import Child, ProcessFailedError, free_port
+from local.ports import free_port
+from local.processes import Child, ProcessFailedError
 
 pytestmark = pytest.mark.stack
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether the process runs; a zombie that nobody has collected yet does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -30,7 +30,7 @@ def _alive(pid: int) -> bool:
 
 def _gone(pid: int) -> None:
     for _ in range(1000):
-        if not _alive(pid):
+        if not alive(pid):
             return
         time.sleep(0.01)
     raise AssertionError(f"process {pid} is still there")
@@ -120,19 +120,7 @@ time.sleep(600)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     time.sleep(0.3)
-    assert _alive(pid), "a child lives on after the thread that started it"
+    assert alive(pid), "a child lives on after the thread that started it"
     parent.kill()
     parent.wait()
     _gone(pid)
-
-
-def test_ports_are_given_once() -> None:
-    found: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: found.extend(free_port() for _ in range(20))) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(found)) == 80

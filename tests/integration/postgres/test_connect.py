@@ -12,7 +12,7 @@ from etl_runner.config.secrets import EnvFileResolver, SecretValue
 from etl_runner.errors import ConfigError, EtlError, PermanentError, RetryableError
 from etl_runner.sources.postgres.check import check as check_connection
 from etl_runner.sources.postgres.connect import Bulk, open_control
-from local.processes import free_port
+from local.ports import free_port
 from tests.conftest import Database
 from tests.integration.postgres.support import connection_to, plan_of, read_all, source_of
 
