@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from etl_runner.commit.close import utc_now
 from etl_runner.errors import ConfigError, PermanentError, Problem
-from etl_runner.events.arrivals import SOURCE_KEY, Attempts, SetAside
+from etl_runner.events.arrivals import SOURCE_KEY, Arrivals, Attempts, SetAside
 from etl_runner.events.budget import batch_interval, next_batch
 from etl_runner.events.index import IndexEntry
 from etl_runner.events.wiring import EventParts
@@ -59,7 +59,7 @@ def files_report(parts: EventParts, source_id: str, loaded: int) -> dict[str, An
         "source_id": source_id,
         "waiting": waiting,
         "blocked": None if source is None else {"runs": source.count, "reason": source.reason},
-        "set_aside": [_aside(one) for one in arrivals.all_set_aside()],
+        "set_aside": [_aside(one) for one in _still_set_aside(arrivals, known)],
         "loaded": {"files": len(known), "latest": list(latest)},
         "table": _table(parts, entry.table),
     }
@@ -67,7 +67,7 @@ def files_report(parts: EventParts, source_id: str, loaded: int) -> dict[str, An
 
 def replay(parts: EventParts, source_id: str, uris: Sequence[str], everything: bool) -> list[str]:
     """Make arrivals again of files that were set aside, and have them loaded; their URIs. Objects that are
-    gone or were overwritten are not among them.
+    gone, were overwritten or have been loaded since are not among them.
 
     Raises:
         ConfigError: a URI is none of those that can be replayed.
@@ -75,7 +75,9 @@ def replay(parts: EventParts, source_id: str, uris: Sequence[str], everything: b
     """
     entry = entry_of_source(parts, source_id)
     arrivals = parts.arrivals(source_id)
-    able = [one for one in arrivals.all_set_aside() if one.kind == "poisonous"]
+    state = StateStore(parts.deployment.state, source_id).read()
+    known = Ledger(parts.deployment.state, source_id).known(state)
+    able = [one for one in _still_set_aside(arrivals, known) if one.kind == "poisonous"]
     unknown = sorted(set(uris) - {one.arrival.uri for one in able})
     if unknown:
         allowed = ", ".join(sorted({one.arrival.uri for one in able})[:10]) or "none is set aside"
@@ -90,6 +92,11 @@ def replay(parts: EventParts, source_id: str, uris: Sequence[str], everything: b
         arrivals.clear_failures(SOURCE_KEY)
         parts.wake(entry.source_id)
     return [one.arrival.uri for one in chosen]
+
+
+def _still_set_aside(arrivals: Arrivals, known: Set[tuple[str, str]]) -> list[SetAside]:
+    """What is set aside and has not been loaded since, by a run of the schedule or by hand."""
+    return [one for one in arrivals.all_set_aside() if one.arrival.key not in known]
 
 
 def _aside(one: SetAside) -> dict[str, Any]:

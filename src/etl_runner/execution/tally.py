@@ -98,7 +98,9 @@ class Tally:
         except PermanentError as error:
             if file is None:
                 raise
-            raise FileError(f"{file}: {error}", file, self._versions.get(file, "")) from error
+            told = str(error)
+            said = told if file in told else f"{file}: {told}"
+            raise FileError(said, file, self._versions.get(file, "")) from error
 
 
 def _ordinal(count: _Count, index: int) -> int:

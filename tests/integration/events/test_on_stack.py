@@ -13,7 +13,7 @@ from etl_runner.errors import EtlError
 from etl_runner.events import handle
 from etl_runner.events.object_event import ObjectEvent
 from etl_runner.events.receive import Incoming, Received, Receiver
-from etl_runner.events.report import files_report
+from etl_runner.events.report import files_report, replay
 from etl_runner.events.settings import EventSettings
 from etl_runner.events.wiring import EventParts, fetch
 from etl_runner.gcp.deployment import Deployment
@@ -270,6 +270,23 @@ def test_a_poisonous_file_does_not_hold_up_the_others(stack: Stack) -> None:
     assert aside.arrival.name.endswith("bad.parquet")
     assert aside.attempts == 3
     assert not desk.parts.arrivals(desk.id).any()
+
+
+def test_a_file_set_aside_and_loaded_since_is_not_shown_as_set_aside(stack: Stack) -> None:
+    desk = Desk(stack, attempts=1)
+    desk.quiet_source()
+    desk.deliver(desk.event("a.csv", csv(1)))  # makes the table, whose id is an integer
+    bad = desk.event("b.csv", b"id,name\n2,n2\nthree,n3\n")
+    desk.deliver(bad)
+    (aside,) = files_report(desk.parts, desk.id, 10)["set_aside"]
+    assert aside["kind"] == "poisonous"
+    assert aside["reason"].count("b.csv") == 1, "the file is named once"
+    desk.quiet_source(on_bad_row="reject")
+    assert stack.run(desk.id).state == "SUCCEEDED"
+    report = files_report(desk.parts, desk.id, 10)
+    assert (report["set_aside"], report["loaded"]["files"]) == ([], 2)
+    assert replay(desk.parts, desk.id, [], everything=True) == []
+    assert desk.rows() == [(1, "n1"), (2, "n2")]
 
 
 @pytest.mark.parametrize(
