@@ -9,7 +9,7 @@ WORKERS ?= 2
 ROWS ?= 1000000
 ROUNDS ?= 3
 
-.PHONY: verify-cloud help setup demo matrix test lint type unit bench bench-engines image template soak demo-large model infra local-up local-down clean run-function format lock schema deploy destroy generate demo-events bench-events
+.PHONY: verify-cloud help setup demo matrix test lint type unit bench bench-engines image pin-images template soak demo-large model infra local-up local-down clean run-function format lock schema deploy destroy generate demo-events bench-events
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,8 +70,13 @@ model: setup  ## Explore the models of the protocols with larger bounds
 infra: setup  ## Check what is deployed, without a cloud: Terraform, workflow, Dockerfile
 	$(PY) -m tools.infra
 
-image:  ## Build the runner image with Docker (IMAGE=<registry>/<name>:<tag>)
+pin-images: setup  ## Give the Dockerfile's base images the digests of their tags (PIN_ARGS="--check | --update | --json")
+	@$(PY) -m tools.base_images $(PIN_ARGS)
+
+image: setup  ## Pin the base images, then build the runner image with Docker (IMAGE=<registry>/<name>:<tag>)
 	@command -v docker >/dev/null || { echo "image: docker is missing" >&2; exit 1; }
+	@[ -n "$(UNPINNED)" ] || $(PY) -m tools.base_images || { echo "image: not built, because a base image \
+	has no digest; UNPINNED=1 builds from whatever the tags are now" >&2; exit 1; }
 	docker build -f runner_image/Dockerfile -t $(or $(IMAGE),etl-runner:dev) .
 
 template: setup  ## Write the flex template's spec: IMAGE=<registry>/<name>:<tag> TO=gs://<bucket>/<object> (or a file)

@@ -5,6 +5,9 @@ image, build none), TFVARS (a file with further variables), APPROVE=1 (do not as
 and for events of other clouds SNS_TOPICS (ARNs, with commas), AZURE_TENANT with AZURE_AUDIENCE, EVENT_KEY
 (the name of a secret), which together are the module's variable ``external_events``.
 
+Base images without a digest are pinned first (``tools.base_images``), unless UNPINNED=1 takes whatever the
+tags are now.
+
 Nothing is changed before everything that is needed is there; what is missing is listed, with the commands
 that would have been run.
 """
@@ -105,6 +108,12 @@ def documents(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "sources").glob("*") if path.suffix in ENDINGS)
 
 
+def preparation(environ: Mapping[str, str], what: str) -> list[Command]:
+    """What is run before the image's tag is made of its content."""
+    builds = what == "deploy" and not environ.get("IMAGE") and not environ.get("UNPINNED")
+    return [[sys.executable, "-m", "tools.base_images"]] if builds else []
+
+
 def commands(environ: Mapping[str, str], what: str, tag: Callable[[], str] = image_tag) -> list[Command]:
     """What is run, in order; variables that are missing stand as ``<NAME>``."""
 
@@ -149,26 +158,33 @@ def commands(environ: Mapping[str, str], what: str, tag: Callable[[], str] = ima
     return [check, start, *([] if environ.get("IMAGE") else build), [*terraform, "apply", *options], *told]
 
 
-def main(arguments: Sequence[str], machine: Machine | None = None) -> int:
+def main(arguments: Sequence[str], machine: Machine | None = None, tag: Callable[[], str] = image_tag) -> int:
     """0 when all commands ended well; 2 when something is missing; else the first failed command's code."""
     if list(arguments) not in (["deploy"], ["destroy"]):
         sys.stderr.write("python -m tools.deploy deploy|destroy\n")
         return 2
     what, machine = arguments[0], machine or real_machine()
     lacks = missing(machine, what)
-    plan = commands(machine.environ, what)
+    first = preparation(machine.environ, what)
     if lacks:
+        plan = [*first, *commands(machine.environ, what, lambda: "<tag of its content>")]
         sys.stdout.write(f"{what}: nothing was changed. It needs:\n")
         sys.stdout.writelines(f"  - {each}\n" for each in lacks)
         sys.stdout.write("and would then run:\n")
         sys.stdout.writelines(f"  {shlex.join(command)}\n" for command in plan)
         return 2
+    # Not before the preparation ran: it changes what the image is made of.
+    return _run_all(what, machine, first) or _run_all(what, machine, commands(machine.environ, what, tag))
+
+
+def _run_all(what: str, machine: Machine, plan: Sequence[Command]) -> int:
     for command in plan:
         sys.stdout.write(f"::: {shlex.join(command)}\n")
         sys.stdout.flush()
         code = machine.run(command)
         if code:
-            sys.stderr.write(f"{what}: stopped, `{command[0]}` ended with {code}; it can be repeated\n")
+            shown = shlex.join(command[:3]) if command[1] == "-m" else command[0]
+            sys.stderr.write(f"{what}: stopped, `{shown}` ended with {code}; it can be repeated\n")
             return code
     return 0
 

@@ -27,13 +27,19 @@ class Fake:
         self, environ: dict[str, str], *, lacks: str = "", fails: str = "", login: bool = True
     ) -> None:
         self.ran: list[Command] = []
+        self.prepared: list[Command] = []
+        """Commands of Python, which come before all others."""
         self._fails = fails
         self.machine = Machine(
             environ, lambda tool: None if tool == lacks else f"/bin/{tool}", self.run, lambda: login
         )
 
     def run(self, command: Command) -> int:
-        self.ran.append(command)
+        if command[1:2] == ["-m"]:
+            assert not self.ran
+            self.prepared.append(command)
+        else:
+            self.ran.append(command)
         return 7 if self._fails in command else 0
 
 
@@ -84,6 +90,27 @@ def test_it_stops_at_the_first_command_that_fails(capsys: pytest.CaptureFixture[
     assert main(["deploy"], fake.machine) == 7
     assert fake.ran[-1][:2] == ["docker", "push"]
     assert "ended with 7" in capsys.readouterr().err
+
+
+def test_base_images_are_pinned_before_the_tag_is_made_of_the_content() -> None:
+    fake = Fake(ENVIRON)
+    assert main(["deploy"], fake.machine, lambda: f"tag{len(fake.prepared)}") == 0
+    assert [command[1:] for command in fake.prepared] == [["-m", "tools.base_images"]]
+    assert fake.ran[5][-1].endswith(":tag1")
+
+
+@pytest.mark.parametrize("more", [{"IMAGE": IMAGE}, {"UNPINNED": "1"}])
+def test_nothing_is_pinned_where_nothing_is_built_or_tags_are_to_be_taken(more: dict[str, str]) -> None:
+    fake = Fake({**ENVIRON, **more})
+    assert main(["deploy"], fake.machine) == 0
+    assert fake.prepared == []
+
+
+def test_without_digests_nothing_is_built(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = Fake(ENVIRON, fails="tools.base_images")
+    assert main(["deploy"], fake.machine) == 7
+    assert fake.ran == []
+    assert "-m tools.base_images` ended with 7" in capsys.readouterr().err
 
 
 BELIEVED = {

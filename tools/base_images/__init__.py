@@ -1,0 +1,1 @@
+"""``python -m tools.base_images``: base images pinned by digest, as their registries answer."""
