@@ -1,9 +1,9 @@
 """Cold starts of the functions: ``python -m benchmarks.cold_start [--rounds N] [--profile NAME]``.
 
-Every measurement is a process of its own, rounds are interleaved, medians are shown. Byte code is compiled
-beforehand, as the buildpack of Cloud Functions does it. Two things a function, from the interpreter's first
-line on, each in seconds of the clock and of the processor (user and system), which other work on the machine
-does not lengthen:
+Every measurement is a process of its own, rounds are interleaved, medians are shown. A first round that
+does not count compiles the byte code, which the buildpack of Cloud Functions does beforehand. Two things a
+function, from the interpreter's first line on, each in seconds of the clock and of the processor (user and
+system), which other work on the machine does not lengthen:
 
 - ``import``: its ``main.py`` with everything that is imported at module level, the framework included;
 - ``first request``: the same, and Google's storage client on top, which every request needs.
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from benchmarks.measure import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET_SECONDS = 1.0
@@ -110,7 +111,7 @@ def table(found: Sequence[ColdStart]) -> str:
 
 def run_python(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A process of its own in a function's folder, with only the package on its path."""
-    environ = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environ = {**environment(), "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT / "functions" / ("" if name == FRAMEWORK else name),

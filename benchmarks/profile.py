@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import environment
 
 STEPS = {
     "start": "start-up: the interpreter and imports",
@@ -54,9 +54,7 @@ def measure(title: str, source: str, rows: int, scratch: Path, server: Callable[
     before = server() if server else 0.0
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         command = [sys.executable, "-m", "benchmarks.profile", source, str(rows), folder]
-        path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-        environ = {**os.environ, "PYTHONPATH": path}
-        done = subprocess.run(command, env=environ, check=True, stdout=subprocess.PIPE, cwd=folder)
+        done = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE, cwd=folder)
     seconds = json.loads(done.stdout)
     if server:
         # A process's time is added to its parent's when it has ended.

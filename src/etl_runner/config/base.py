@@ -19,7 +19,7 @@ class Document(BaseModel):
     ``secret_fields`` are never shown.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     aliases: ClassVar[Mapping[str, str]] = {}
     exact: ClassVar[frozenset[str]] = frozenset()

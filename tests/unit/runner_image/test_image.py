@@ -53,6 +53,12 @@ def test_the_last_stage_compiles_nothing_and_no_base_images_tag_moves() -> None:
     assert all(image.tag not in (None, "latest") for image in bases)
 
 
+def test_no_start_compiles_what_it_imports() -> None:
+    # The user of the job may write nothing, and uv compiles nothing that it is not told to.
+    assert re.search(r"uv pip install [^&]*--compile-bytecode", DOCKERFILE)
+    assert re.search(r"^RUN python -m compileall -q /app/src /app/runner_image$", DOCKERFILE, re.MULTILINE)
+
+
 def test_the_job_sheds_root_and_runs_a_file_of_the_image() -> None:
     terraform = (ROOT / "infra" / "terraform" / "runner.tf").read_text()
     found = re.search(r"command = (\[.*\])", terraform)
