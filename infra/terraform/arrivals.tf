@@ -12,15 +12,16 @@ locals {
 
   connection_documents = { for file, id in local.document_ids : id => local.documents[file] if dirname(file) == "connections" }
 
-  # gs://bucket/prefix, bucket/prefix and bucket are all accepted (docs/configuration.md).
+  # Fields of a connection that name its bucket, in every accepted spelling (docs/configuration.md).
+  bucket_fields = ["bucket", "bucket_name"]
+
+  # Null where no bucket is named. gs://bucket/prefix, bucket/prefix and bucket are all accepted.
   source_buckets = {
-    for file, document in local.documents : file => replace(replace(coalesce(
-      try(document.connection_params.bucket, null),
-      try(document.bucket, null),
-      try(local.connection_documents[document.connection].bucket, null),
-      try(local.connection_documents[document.connection].connection_params.bucket, null),
-      "-"
-    ), "/^gs:\\/\\//", ""), "/\\/.*$/", "") if dirname(file) == "sources" && contains(["gcs", "google_cloud_storage"], try(document.source_type, ""))
+    for file, document in local.documents : file => try(regex("^(?:gs://)?([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/.*)?$", coalesce(flatten([
+      for place in [try(document.connection_params, null), try(local.connection_documents[document.connection], null)] : [
+        for field in local.bucket_fields : try(place[field], null)
+      ]
+    ])...))[0], null) if dirname(file) == "sources" && contains(["gcs", "google_cloud_storage"], try(document.source_type, ""))
   }
   event_buckets = toset(compact(values(local.source_buckets)))
 }

@@ -19,7 +19,7 @@ locals {
     ])
   }
 
-  buckets_read = distinct([for file, bucket in local.source_buckets : bucket if contains(keys(local.own_reads), file)])
+  buckets_read = distinct(compact([for file, bucket in local.source_buckets : bucket if contains(keys(local.own_reads), file)]))
 
   bigquery_reads = {
     for file, fields in local.own_reads : file => {

@@ -70,6 +70,10 @@ resource "google_storage_bucket_object" "document" {
       error_message = "${each.key}: there is no connections/${try(local.documents[each.key].connection, "")}.yaml in ${var.sources_folder}."
     }
     precondition {
+      condition     = try(local.source_buckets[each.key], "none is needed") != null
+      error_message = "${each.key}: its connection names no bucket of Cloud Storage: bucket: my-bucket, or gs://my-bucket/folder."
+    }
+    precondition {
       condition     = length(local.inline_credentials[each.key]) == 0
       error_message = "${each.key}: ${join(", ", local.inline_credentials[each.key])} holds the credential itself. Put it into Secret Manager and write {secret_manager: <name>}; `etl-runner export-config` does that for you."
     }

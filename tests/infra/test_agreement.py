@@ -83,6 +83,12 @@ def test_each_credential_in_each_spelling_is_kept_out_of_the_bucket() -> None:
         assert {*model.secret_fields, *spelt} <= known, model.__name__
 
 
+def test_a_bucket_is_found_in_each_spelling_that_documents_may_have() -> None:
+    aliases = connections.GcsConnection.aliases
+    spelt = {alias for alias, name in aliases.items() if name == "bucket"}
+    assert set(list_of("arrivals.tf", "bucket_fields")) == {"bucket", *spelt}
+
+
 def test_the_source_types_are_those_that_documents_may_have() -> None:
     assert set(list_of("sources.tf", "source_types")) == {*SOURCE_TYPES, *TYPE_ALIASES}
 
@@ -119,7 +125,7 @@ def test_what_sources_read_is_told_by_doctor_as_terraform_grants_it() -> None:
     for path in sorted(folder.glob("*/*.yaml")):
         store.create(path.relative_to(folder).as_posix(), path.read_bytes())
     sources = [load_source(store, path.stem) for path in sorted(folder.glob("sources/*.yaml"))]
-    assert len(sources) == 8
+    assert len(sources) == 9
     granted = (MODULE / "tests" / "policy.tftest.hcl").read_text()
     for resource, fact, found in (
         ("google_bigquery_dataset_iam_member", "dataset_id", reads.datasets_read(sources, "my-project")),
@@ -128,6 +134,9 @@ def test_what_sources_read_is_told_by_doctor_as_terraform_grants_it() -> None:
         expected = re.search(rf"for m in {resource}\.source : m\.{fact}\]\) == toset\(\[(.*?)\]\)", granted)
         assert expected is not None
         assert found == set(re.findall(r'"([^"]+)"', expected[1]))
+    triggers = re.search(r'c\.attribute == "bucket"\]\)\]\) == toset\(\[(.*?)\]\)', granted)
+    assert triggers is not None
+    assert reads.event_buckets(sources) == set(re.findall(r'"([^"]+)"', triggers[1]))
     assert reads.billed_here(sources, "my-project")
     assert not reads.billed_here(
         [each for each in sources if each.source_id in ("stations", "keyed")], "my-project"

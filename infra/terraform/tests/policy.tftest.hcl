@@ -366,8 +366,12 @@ run "sources_that_are_read_in_its_own_name" {
     error_message = "who reads BigQuery may open no read session or run no query"
   }
   assert {
-    condition     = toset([for m in google_storage_bucket_iam_member.source : m.bucket]) == toset(["my-sales-files"]) && contains(keys(google_storage_bucket_iam_member.source), "finalize roles/storage.objectViewer source-bucket my-sales-files")
+    condition     = toset([for m in google_storage_bucket_iam_member.source : m.bucket]) == toset(["my-sales-files", "spelt-files"]) && contains(keys(google_storage_bucket_iam_member.source), "finalize roles/storage.objectViewer source-bucket my-sales-files")
     error_message = "a bucket that is read in the deployment's name is not granted to who loads from it, or one with a key of its own is"
+  }
+  assert {
+    condition     = toset([for t in google_eventarc_trigger.this : one([for c in t.matching_criteria : c.value if c.attribute == "bucket"])]) == toset(["my-sales-files", "other-files", "spelt-files"])
+    error_message = "a bucket that a source reads has no trigger, however it is spelt"
   }
   assert {
     condition     = toset(output.datasets_elsewhere.datasets) == toset(["bigquery-public-data.noaa_gsod", "partner-project.shared"]) && length(output.datasets_elsewhere.members) == 6

@@ -58,3 +58,13 @@ run "wrong_documents" {
 
   expect_failures = [google_storage_bucket_object.document, google_cloud_scheduler_job.this]
 }
+
+run "a_source_without_a_bucket" {
+  command = plan
+
+  variables {
+    sources_folder = "./tests/nowhere"
+  }
+
+  expect_failures = [google_storage_bucket_object.document]
+}

@@ -14,7 +14,7 @@ from etl_runner.doctor import commands
 from etl_runner.doctor.examine import examine
 from etl_runner.doctor.inventory import KEY_FACT, account_thing, accounts_of, inventory
 from etl_runner.doctor.permissions import EXTERNAL, grants
-from etl_runner.doctor.reads import Reads, billed_here, buckets_read, datasets_read
+from etl_runner.doctor.reads import Reads, billed_here, buckets_read, datasets_read, event_buckets
 from etl_runner.doctor.things import Cloud, Finding, Thing
 from etl_runner.errors import ConfigError, EtlError
 from etl_runner.settings import Settings
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SCHEDULES = "schedules.yaml"
 """Object of the config bucket: what infra/terraform was given as schedules."""
-GCS_NAMES = ("gcs", "google_cloud_storage")
 _FOLDERS = ("sources/", "connections/")
 
 
@@ -62,7 +61,7 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     except EtlError as error:
         command = "etl-runner doctor"
         findings.append(Finding("the documents", f"they cannot be read: {error}", command))
-    buckets = [Thing("bucket", name, name) for name in event_buckets(documents)]
+    buckets = [Thing("bucket", name, name) for name in event_buckets(sources)]
     located, lost = _located(cloud, buckets, settings)
     findings += lost
     owner = f"projects/{settings.project}"
@@ -95,28 +94,6 @@ def diagnose(settings: Settings, config: ObjectStore, cloud: Cloud) -> Report:
     wanted = grants(things, accounts, dataflow=dataflow, bigquery=reads.billed)
     findings += examine(cloud, things, wanted, settings)
     return Report(len(things), len(wanted), len(documents), tuple(findings))
-
-
-def event_buckets(documents: Mapping[str, Any]) -> set[str]:
-    """The buckets of Cloud Storage that sources read."""
-    found = set()
-    for name, document in documents.items():
-        if not name.startswith("sources/") or not isinstance(document, dict):
-            continue
-        if document.get("source_type") not in GCS_NAMES:
-            continue
-        for place in (document.get("connection_params"), document, _connection(document, documents)):
-            bucket = place.get("bucket") if isinstance(place, dict) else None
-            if isinstance(bucket, str) and bucket:
-                found.add(bucket.removeprefix("gs://").partition("/")[0])
-                break
-    return found
-
-
-def _connection(document: Mapping[str, Any], documents: Mapping[str, Any]) -> Any:
-    named = document.get("connection")
-    names = (f"connections/{named}{ending}" for ending in (".yaml", ".yml", ".json"))
-    return next((documents[name] for name in names if name in documents), None)
 
 
 def _located(

@@ -30,6 +30,12 @@ class Reads:
             yield Thing("source-dataset", name, resource, {"location": location})
 
 
+def event_buckets(sources: Iterable[ResolvedSource]) -> set[str]:
+    """The buckets of Cloud Storage that sources read, with whatever key: their events are listened to."""
+    connections = [source.connection for source in sources]
+    return {each.bucket for each in connections if isinstance(each, GcsConnection)}
+
+
 def buckets_read(sources: Iterable[ResolvedSource]) -> set[str]:
     """The buckets of Cloud Storage that are read without a key."""
     connections = [source.connection for source in sources]

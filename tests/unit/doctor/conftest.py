@@ -35,7 +35,7 @@ dest_table_name: orders
 SCHEDULES = b"orders: {cron: '15 * * * *', time_zone: Europe/Berlin}\n"
 FILES = b"""
 source_type: gcs
-connection_params: {source_type: gcs, bucket: "gs://my-files/in", use_runner_account: true}
+connection_params: {source_type: gcs, bucket_name: "gs://my-files/in", use_runner_account: true}
 file_pattern: "*.csv"
 file_format: csv
 load_type: transactional
