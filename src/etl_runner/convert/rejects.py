@@ -25,6 +25,16 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a row stands in its file; the fields are those of :class:`Reject`."""
+
+    file: str
+    row: int
+    line: int | None = None
+    from_byte: int = 0
+
+
+@dataclass(frozen=True)
 class Reject:
     """One row that was left out: the first column that did not fit decides what is said about it."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
-from etl_runner.convert.rejects import Reject
+from etl_runner.convert.rejects import Place, Reject
 from etl_runner.errors import FileError, PermanentError
 from etl_runner.execution.manifest import FileRows
 from etl_runner.formats.base import BadRow, Lines
@@ -43,6 +43,7 @@ class Tally:
         first: int,
         written: int,
         lines: Lines | None = None,
+        own: Sequence[Place | None] = (),
     ) -> tuple[Reject, ...]:
         """Count the rows of one batch and say of each reject where in its file it stands.
 
@@ -53,12 +54,14 @@ class Tally:
             first: that ordinal of the batch's first row, from 1.
             written: rows of the batch that were converted.
             lines: tells on which lines of the file rows of the batch begin.
+            own: the places that the batch's rows bring themselves; then ``file`` is None.
 
         Raises:
             PermanentError: the reader named a file that is not the unit's.
         """
         if file is None:
-            return (*(row.reject(self._unit) for row in bad), *found)
+            placed = [_at(reject, own[reject.row - first]) for reject in found] if own else found
+            return (*(row.reject(self._unit) for row in bad), *placed)
         if file not in self._counts:
             raise PermanentError(f"unit {self._unit}: rows of {file}, which is not a file of this unit")
         count = self._counts[file]
@@ -101,6 +104,10 @@ class Tally:
             told = str(error)
             said = told if file in told else f"{file}: {told}"
             raise FileError(said, file, self._versions.get(file, "")) from error
+
+
+def _at(reject: Reject, place: Place | None) -> Reject:
+    return reject if place is None else replace(reject, **asdict(place))
 
 
 def _ordinal(count: _Count, index: int) -> int:

@@ -118,7 +118,8 @@ def execute_unit(
             with tally.blaming(file):
                 converted = converter.convert(read.batch, file)
                 written = converted.batch.num_rows
-                rejects.add(tally.rejects_of(file, read.bad, converted.rejects, first, written, read.lines))
+                unfit = converted.rejects
+                rejects.add(tally.rejects_of(file, read.bad, unfit, first, written, read.lines, read.places))
             rows += written
             bad += len(read.bad)
             if written:

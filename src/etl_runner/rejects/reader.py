@@ -13,6 +13,7 @@ from etl_runner import jsontypes
 from etl_runner.convert.fields import BqField
 from etl_runner.convert.raw import RAW_COLUMN
 from etl_runner.convert.recorded import RAW, restore, type_of
+from etl_runner.convert.rejects import Place
 from etl_runner.errors import PermanentError
 from etl_runner.formats.base import BadRow
 from etl_runner.planning.plan import PlanHeader, WorkUnit
@@ -66,11 +67,11 @@ class _Session:
                 yield Rows(self._batch([]), tuple(_bad(row) for row in same))
                 continue
             try:
-                yield Rows(self._batch(same))
+                yield Rows(self._batch(same), places=[_place(row) for row in same])
             except _UNFIT:
                 # One of them is not what its type is written as: the others go on without it.
                 for row in same:
-                    yield Rows(self._batch([row], careful=True))
+                    yield Rows(self._batch([row], careful=True), places=[_place(row)])
 
     def _batch(self, rows: Sequence[RejectedRow], *, careful: bool = False) -> pa.RecordBatch:
         types = (rows[0].types or {}) if rows else {}
@@ -117,6 +118,12 @@ def _beside(field: BqField, values: Sequence[Any], raw: list[dict[str, str]]) ->
     for item, value in zip(raw, values, strict=True):
         if value is not None:
             item[field.name] = value if isinstance(value, str) else jsontypes.dumps(value).decode()
+
+
+def _place(row: RejectedRow) -> Place | None:
+    """Where the row's own file has it. Nobody finds a row of a database by its number in a query's result:
+    it gets one of this replay."""
+    return None if row.file is None else Place(row.file, row.row, row.line, row.from_byte)
 
 
 def _bad(row: RejectedRow) -> BadRow:

@@ -9,9 +9,8 @@ replayed in its turn. The watermark stays where it is.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from etl_runner.commit.close import Clock, RunKey, timestamp
@@ -166,7 +165,7 @@ class ReplayPlanner:
         units: list[WorkUnit] = []
         names: dict[str, Any] = {}
         token = secrets.token_hex(8)
-        while chunk := list(islice(rows, UNIT_ROWS)):
+        for chunk in chunks(rows):
             number = len(units)
             name = f"{run_prefix(key.run_id, key.epoch)}replay/{token}-{number}.jsonl"
             self.staging.create(name, b"".join(row.to_line() for row in chunk))
@@ -175,6 +174,21 @@ class ReplayPlanner:
             for row in chunk:
                 names |= dict.fromkeys(row.types or ())
         return tuple(units), names
+
+
+def chunks(rows: Iterable[RejectedRow], size: int = UNIT_ROWS) -> Iterator[list[RejectedRow]]:
+    """The rows in lists of at most ``size``, none of which has two rows of one place in a file: a file that
+    was replaced has the same lines again, and what is rejected again is told apart by unit and place."""
+    chunk: list[RejectedRow] = []
+    spots: set[tuple[str | None, int, int]] = set()
+    for row in rows:
+        if len(chunk) == size or (row.file is not None and row.spot in spots):
+            yield chunk
+            chunk, spots = [], set()
+        chunk.append(row)
+        spots.add(row.spot)
+    if chunk:
+        yield chunk
 
 
 def _prepared(row: RejectedRow, corrections: Corrections, with_file: bool) -> RejectedRow:

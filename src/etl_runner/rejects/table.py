@@ -29,7 +29,12 @@ class RejectedRow:
     @property
     def key(self) -> tuple[str, str, str | None, int, int]:
         """What tells it from every other rejected row of its source."""
-        return self.run_id, self.unit, self.file, self.from_byte, self.row
+        return self.run_id, self.unit, *self.spot
+
+    @property
+    def spot(self) -> tuple[str | None, int, int]:
+        """Where the row stands; of a row of a file it stays so when a replay rejects it again."""
+        return self.file, self.from_byte, self.row
 
     def corrected(self, values: dict[str, Any]) -> RejectedRow:
         """The row with other values; ``types`` says ``corrected`` of them."""

@@ -8,7 +8,7 @@ the extract (:meth:`Source.plan`); a worker, much later and elsewhere, opens a r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from etl_runner.planning.plan import Destination, PlanHeader, PlannedColumn, Win
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from etl_runner.convert.rejects import Place
     from etl_runner.formats.base import BadRow, Lines
     from etl_runner.sources.files.store import FileVersion
 
@@ -180,12 +181,14 @@ class Extract:
 class Rows:
     """The next rows of a unit: ``batch`` goes to the converter, ``bad`` are rows of the source that are no
     rows (they count as read and rejected). ``file`` is the URI of the file that they are from; ``lines``
-    tells on which line of it a row of the batch begins, where that is known."""
+    tells on which line of it a row of the batch begins, where that is known. ``places`` is given instead of
+    both where each row of the batch brings its own place: one for each, None for a row of no file."""
 
     batch: pa.RecordBatch
     bad: tuple[BadRow, ...] = ()
     file: str | None = None
     lines: Lines | None = None
+    places: Sequence[Place | None] = ()
 
 
 class Reader(Protocol):

@@ -27,13 +27,13 @@ def _run(lab: Lab, name: str) -> JsonObject:
     return receipt
 
 
-def _replay(lab: Lab, name: str, changes: dict[int | None, dict[str, Any]]) -> JsonObject:
-    """Replay what is pending; ``changes`` go by the line of the file, which rejects of a replay have not."""
+def _replay(lab: Lab, name: str, changes: dict[int, dict[str, Any]]) -> JsonObject:
+    """Replay what is pending; ``changes`` go by the line of the file."""
     service = lab.deployment.rejects(lab.source_id)
     pending = [item.run.run_id for item in service.overview() if item.state == "pending"]
     lines = []
     for row in service.rows(pending):
-        change = changes.get(row.line)
+        change = changes.get(row.line or 0)
         if change is not None:
             record = change if row.types is None else {**row.record, **change}
             line = {name: getattr(row, name) for name in ("run_id", "unit", "file", "from_byte", "row")}
@@ -76,8 +76,10 @@ def test_lines_and_values_of_a_file_are_corrected_and_loaded_once(shelf: Shelf) 
     jobs = len(lab.job_ids())
     assert lab.step_by_step("nothing").outcome == "ok"
     assert len(lab.job_ids()) == jobs
-    # What was rejected again comes back by itself.
-    receipt = _replay(lab, "again", {None: {"at": "2026-01-04"}})
+    # What was rejected again says where its file has it, and comes back by itself.
+    (again,) = lab.deployment.rejects(lab.source_id).rows([lab.run_id("fix")])
+    assert (again.file, again.line, again.row, again.column) == (b, 4, 3, "at")
+    receipt = _replay(lab, "again", {4: {"at": "2026-01-04"}})
     assert (receipt["rows_loaded"], receipt["rejects"]) == (1, 0)
     assert lab.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM {table}") == [(5, 5)]
     with pytest.raises(ConfigError, match="has no rejects to replay"):

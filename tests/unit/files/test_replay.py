@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 from etl_runner.commit.close import RunKey
+from etl_runner.convert.rejects import Reject
+from etl_runner.execution.unit import execute_unit
+from etl_runner.planning.plan import Plan
 from etl_runner.rejects.corrections import Corrections
+from etl_runner.rejects.reader import StagedRejects
 from etl_runner.rejects.replay import ReplayPlanner
 from etl_runner.rejects.table import RejectedRow, RejectedRun
 from etl_runner.state.document import State
@@ -16,8 +21,27 @@ from tests.faults.files_world import SETTINGS, SOURCE, FilesWorld
 FIELDS = [("id", "INTEGER"), ("n", "INTEGER"), ("seen_at", "TIMESTAMP"), ("_etl_source_file", "STRING")]
 
 
-class OneReject:
-    """A rejects table with one row."""
+A, B = "gs://inbox/a.csv", "gs://inbox/b.csv"
+
+
+def _row(run: str, file: str | None, line: int | None, row: int, **more: Any) -> RejectedRow:
+    record = {"id": "7", "n": "x", "seen_at": "2026-01-01"}
+    given = {
+        "from_byte": 0,
+        "column": "n",
+        "reason": "is no number",
+        "value": "x",
+        "record": record,
+        "types": dict.fromkeys(record, "string"),
+    }
+    return RejectedRow(run, "u00000", file, line, row, **{**given, **more})
+
+
+class Table:
+    """A rejects table with these rows."""
+
+    def __init__(self, *rows: RejectedRow) -> None:
+        self._rows = rows
 
     def runs(self, path: str, source_id: str) -> list[RejectedRun]:
         raise NotImplementedError(path, source_id)
@@ -26,10 +50,7 @@ class OneReject:
         self, path: str, source_id: str, run_ids: Sequence[str], limit: int | None = None
     ) -> Iterator[RejectedRow]:
         del path, source_id, limit
-        record = {"id": "7", "n": "x", "seen_at": "2026-01-01"}
-        types: dict[str, Any] = dict.fromkeys(record, "string")
-        where = ("u00000", "gs://inbox/a.csv", 2, 1, 0)
-        yield RejectedRow(run_ids[0], *where, "n", "is no number", "x", record, types)
+        yield from (row for row in self._rows if row.run_id in run_ids)
 
 
 class Tables:
@@ -48,6 +69,15 @@ def _no_files(_: object) -> NoReturn:
     raise AssertionError("the bucket is asked")
 
 
+def _plan(world: FilesWorld, *rows: RejectedRow) -> Plan:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    planner = ReplayPlanner(
+        SETTINGS, Tables(), Table(*rows), world.staging, world.state, _no_files, lambda: now
+    )
+    runs = list(dict.fromkeys(row.run_id for row in rows))
+    return planner.make_plan(world.resolved(), RunKey(SOURCE, "replay", 1), State(), runs, Corrections.none())
+
+
 def test_an_upsert_is_merged_by_the_destinations_columns_and_asks_no_bucket() -> None:
     world = FilesWorld(
         load_type="upsert",
@@ -56,20 +86,39 @@ def test_an_upsert_is_merged_by_the_destinations_columns_and_asks_no_bucket() ->
         column_mapping={"Seen At": "seen_at"},
         immutable_partition=True,
     )
-    planner = ReplayPlanner(
-        SETTINGS,
-        Tables(),
-        OneReject(),
-        world.staging,
-        world.state,
-        _no_files,
-        lambda: datetime(2026, 1, 2, tzinfo=UTC),
-    )
-    plan = planner.make_plan(
-        world.resolved(), RunKey(SOURCE, "replay", 1), State(), ["first"], Corrections.none()
-    )
-    header = plan.header
+    header = _plan(world, _row("first", A, 2, 1)).header
     assert (header.disposition, header.merge_keys, header.merge_order) == ("merge", ("id",), "seen_at")
     assert header.merge_prune == "seen_at"
     # The file that a row is from comes back with it.
     assert [column.destination.name for column in header.columns] == [name for name, _ in FIELDS]
+
+
+def test_what_is_rejected_again_says_where_its_file_has_it(tmp_path: Path) -> None:
+    world = FilesWorld()
+    no_row = {"types": None, "column": "", "record": {"file": B, "line": 4, "text": "1,2,3,4,5"}}
+    rows = [
+        _row("first", A, 7, 3),
+        _row("first", A, 7, 3, from_byte=4096),
+        _row("first", B, 4, 3, **no_row),
+        _row("first", B, None, 5),
+        # A value that is not what its type is written as is looked at by itself.
+        _row("first", B, None, 6, types={"id": "string", "n": "int64", "seen_at": "string"}),
+        # The file was replaced since, and the new one is wrong at the same place.
+        _row("second", A, 7, 3),
+        # Rows of databases have no place that anybody could find.
+        _row("second", None, None, 90),
+    ]
+    plan = _plan(world, *rows)
+    again = []
+    with StagedRejects(world.staging).session(plan.header, snapshot=False) as session:
+        for unit in plan.units:
+            with session.reader() as reader:
+                manifest = execute_unit(reader, unit, plan.header, world.staging, workdir=tmp_path)
+            stored = world.staging.read(manifest.rejects_object or "")
+            assert stored is not None
+            again += [Reject.from_line(line) for line in stored.data.splitlines()]
+    told = [(reject.file, reject.line, reject.row, reject.from_byte) for reject in again]
+    assert told[:-1] == [(row.file, row.line, row.row, row.from_byte) for row in rows[:-1]]
+    assert told[-1] == (None, None, 2, 0)
+    # Corrections name a row by its unit and its place.
+    assert len({(reject.unit, place) for reject, place in zip(again, told, strict=True)}) == len(rows)
