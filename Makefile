@@ -91,11 +91,12 @@ deploy: setup  ## Deploy: PROJECT= REGION= DATASET= SOURCES= (IMAGE= TFVARS= APP
 destroy: setup  ## Remove a deployment, the same variables (DATA=1: its data too)
 	@$(PY) -m tools.deploy destroy
 
-generate: setup  ## Write functions/*/requirements.txt, docs/permissions.md and docs/conversion.md anew
+generate: setup  ## Write anew what is made from data: requirements, permissions, commands, conversion, guarantees
 	@$(PY) -m tools.requirements
 	@$(PY) -m tools.permissions
 	@$(PY) -m tools.cli_reference
 	@$(PY) -m tools.conversion
+	@$(PY) -m tests.guarantees
 
 schema: setup  ## Write docs/schema/*.json from the configuration's models
 	$(PY) -m etl_runner.config.schema docs/schema
