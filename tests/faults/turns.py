@@ -14,7 +14,11 @@ from tests.faults.world import Killed
 
 
 class Turns:
-    """Runs actors in a chosen interleaving."""
+    """Runs actors in a chosen interleaving.
+
+    Whoever arrives last at its next call chooses whose turn it is, so that an actor with several turns in a
+    row goes on without a change of threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
@@ -22,6 +26,10 @@ class Turns:
         self._turn: str | None = None
         self._running: set[str] = set()
         self._dead: set[str] = set()
+        self._order: Sequence[int | str] = ()
+        self._kill: dict[str, int] = {}
+        self._made: dict[str, int] = {}
+        self._step = 0
         self.errors: list[BaseException] = []
         self.log: list[str] = []
 
@@ -31,7 +39,7 @@ class Turns:
         def around(name: str, call: Callable[[], Any]) -> Any:
             with self._lock:
                 self._waiting.append(actor)
-                self._lock.notify_all()
+                self._choose()
                 while self._turn != actor and actor not in self._dead:
                     self._lock.wait()
                 self._waiting.remove(actor)
@@ -44,7 +52,7 @@ class Turns:
                 finally:
                     if self._turn == actor:
                         self._turn = None
-                    self._lock.notify_all()
+                    self._choose()
 
         return around
 
@@ -53,35 +61,34 @@ class Turns:
     ) -> None:
         """Run all actors to their end. ``order`` picks among those that wait, by number or by name, cycling
         when it is used up; ``kill`` says after how many of its calls an actor dies."""
-        threads = []
-        for name, body in actors.items():
-            self._running.add(name)
-            threads.append(threading.Thread(target=self._act, args=(name, body), daemon=True))
+        self._order, self._kill, self._made = order, kill, dict.fromkeys(actors, 0)
+        self._running.update(actors)
+        threads = [
+            threading.Thread(target=self._act, args=(name, body), daemon=True)
+            for name, body in actors.items()
+        ]
         for thread in threads:
             thread.start()
-        made: dict[str, int] = dict.fromkeys(actors, 0)
-        step = 0
-        while True:
-            with self._lock:
-                while len(set(self._waiting)) < len(self._running) or self._turn is not None:
-                    self._lock.wait(30)
-                if not self._running:
-                    break
-                ready = sorted(set(self._waiting))
-                pick = order[step % len(order)] if order else step
-                chosen = ready[pick % len(ready)] if isinstance(pick, int) else pick
-                if chosen not in ready:
-                    chosen = ready[0]
-                step += 1
-                made[chosen] += 1
-                if chosen in kill and made[chosen] > kill[chosen]:
-                    self._dead.add(chosen)
-                self._turn = chosen
-                self._lock.notify_all()
         for thread in threads:
-            thread.join(30)
+            thread.join()
         if self.errors:
             raise self.errors[0]
+
+    def _choose(self) -> None:
+        """Give the next turn if all who run wait for one; with the lock held."""
+        if self._turn is not None or not self._running or len(set(self._waiting)) < len(self._running):
+            return
+        ready = sorted(set(self._waiting))
+        pick = self._order[self._step % len(self._order)] if self._order else self._step
+        chosen = ready[pick % len(ready)] if isinstance(pick, int) else pick
+        if chosen not in ready:
+            chosen = ready[0]
+        self._step += 1
+        self._made[chosen] += 1
+        if chosen in self._kill and self._made[chosen] > self._kill[chosen]:
+            self._dead.add(chosen)
+        self._turn = chosen
+        self._lock.notify_all()
 
     def _act(self, name: str, body: Callable[[], Any]) -> None:
         try:
@@ -93,4 +100,4 @@ class Turns:
         finally:
             with self._lock:
                 self._running.discard(name)
-                self._lock.notify_all()
+                self._choose()

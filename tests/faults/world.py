@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -185,7 +186,7 @@ class BigQueryWorld:
     def _shard(self, uri: str) -> list[int]:
         stored = self.staging.read(uri.removeprefix("gs://staging/"))
         assert stored is not None, f"{uri} is gone while its job runs"
-        return list(pq.read_table(io.BytesIO(stored.data)).column("id").to_pylist())
+        return list(_ids(stored.data))
 
 
 _DIRECT = re.compile(r"FROM `s.orders` WHERE id > (\d+) AND id <= (\d+)")
@@ -456,11 +457,10 @@ class Process:
             shards: tuple[Shard, ...] = ()
             rejects = None
             if good:
-                buffer = io.BytesIO()
-                pq.write_table(pa.table({"id": pa.array(good, pa.int64())}), buffer)
+                data = _parquet(tuple(good))
                 shard = shard_name(header.run_id, header.epoch, unit.id, attempt, 0)
-                self.staging.create(shard, buffer.getvalue())
-                shards = (Shard(shard, len(good), buffer.tell()),)
+                self.staging.create(shard, data)
+                shards = (Shard(shard, len(good), len(data)),)
             if bad:
                 rejects = rejects_name(header.run_id, header.epoch, unit.id, attempt)
                 lines = [
@@ -476,6 +476,19 @@ class Process:
                 self.staging.create(name, jsontypes.dumps(manifest.to_json()))
             except ObjectExists:
                 continue
+
+
+@cache
+def _parquet(rows: tuple[int, ...]) -> bytes:
+    """A shard. Worlds are made by the thousand, of the same few rows."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": pa.array(rows, pa.int64())}), buffer)
+    return buffer.getvalue()
+
+
+@cache
+def _ids(shard: bytes) -> tuple[int, ...]:
+    return tuple(pq.read_table(io.BytesIO(shard), use_threads=False).column("id").to_pylist())
 
 
 def _repeat(step: Callable[[], Any]) -> Any:

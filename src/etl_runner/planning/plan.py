@@ -225,7 +225,7 @@ class Plan:
     def to_jsonl(self) -> bytes:
         """Canonical bytes; equal plans give equal bytes."""
         lines = [jsontypes.dumps(self.header.to_json())]
-        lines += [jsontypes.dumps(asdict(unit)) for unit in self.units]
+        lines += [jsontypes.dumps(unit) for unit in self.units]
         return b"\n".join(lines) + b"\n"
 
     @classmethod

@@ -5,7 +5,7 @@ Everything that a run may change about a source is in here and is changed by com
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ class State:
         return replace(self, slot=slot)
 
     def to_json(self) -> bytes:
-        return jsontypes.dumps({"version": STATE_VERSION, **asdict(self)})
+        return jsontypes.dumps({"version": STATE_VERSION, **vars(self)})
 
     @classmethod
     def from_json(cls, data: bytes, name: str) -> State:

@@ -6,7 +6,7 @@ finds a slot in ``committing`` executes the record, and everybody executes the s
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from etl_runner import jsontypes
@@ -78,7 +78,7 @@ class CommitRecord:
     originals: Originals | None = None
 
     def to_json(self) -> bytes:
-        return jsontypes.dumps({"format": RECORD_FORMAT, **asdict(self)})
+        return jsontypes.dumps({"format": RECORD_FORMAT, **vars(self)})
 
     @classmethod
     def from_json(cls, data: bytes) -> CommitRecord:
