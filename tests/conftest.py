@@ -44,6 +44,14 @@ def fresh_name(kind: str, separator: str = "_") -> str:
     return f"{kind}{separator}{secrets.token_hex(5)}"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Ours; see :mod:`tests.scheduling`."""
+    from tests.scheduling import Scheduling
+
+    return Scheduling(config, log)
+
+
 @dataclass
 class Database:
     """A PostgreSQL database of one test."""

@@ -23,7 +23,7 @@ from local.stack import Stack
 from tests.conftest import fresh_name
 
 # One process for all of them: each would start its own servers.
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("engines-sources")]
+pytestmark = pytest.mark.stack
 
 FILES = [
     ("gcs", "csv"),

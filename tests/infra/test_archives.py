@@ -24,7 +24,7 @@ from tools.infra.modules import ROOT
 from tools.setup import find_uv
 
 # One process makes the environment for all.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("function-archives")]
+pytestmark = pytest.mark.slow
 
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 # What a function imports while it works, and not before.

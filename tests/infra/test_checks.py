@@ -220,7 +220,8 @@ def test_a_file_that_is_no_hcl_is_found_with_its_line(tree: Path, plant: Plant) 
 @needs_terraform
 def test_a_file_that_is_not_formatted_is_found(tree: Path, plant: Plant) -> None:
     plant(BUCKETS, "    enabled = each.value.versioned", "  enabled =   each.value.versioned")
-    formatting = [result for result in terraform_of(tree) if result.name == "terraform fmt"]
+    formatting = terraform.checks(tree, GOOGLE.folder(tree), GOOGLE.schemas, only_form=True)
+    assert [result.name for result in formatting] == ["terraform fmt"]
     assert [problem.path.name for problem in problems(formatting)] == ["storage.tf"]
 
 
@@ -387,7 +388,6 @@ POLICIES = {
 
 
 @needs_terraform
-@pytest.mark.xdist_group("broken-policies")
 @pytest.mark.parametrize("fault", POLICIES)
 def test_a_policy_that_is_broken_is_found(broken: tuple[Path, list[Result]], fault: str) -> None:
     _, _, _, near, message = POLICIES[fault]
@@ -457,7 +457,6 @@ def test_the_schema_finds_a_fault_in_another_cloud(
 
 
 @needs_terraform
-@pytest.mark.xdist_group("wrong-documents")
 @pytest.mark.parametrize(
     ("sentence", "resource"),
     [

@@ -24,7 +24,7 @@ from etl_runner.execution.entry import FINAL
 from tests.engines.runner_end import LogCollector
 from tests.unit.runner_image.test_image import DOCKERFILE, ENV, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runner-environment")]
+pytestmark = pytest.mark.slow
 SECONDS = 240
 
 

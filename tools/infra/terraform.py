@@ -33,8 +33,11 @@ def find_terraform() -> str | None:
     return shutil.which(os.environ.get("TERRAFORM", "terraform"))
 
 
-def checks(root: Path, module: Path, schemas: Sequence[Path]) -> list[Result]:
-    """fmt, validate, and, if the module is valid, test; ``root`` is the tree that the module lies in."""
+def checks(root: Path, module: Path, schemas: Sequence[Path], *, only_form: bool = False) -> list[Result]:
+    """fmt, validate, and, if the module is valid, test; ``root`` is the tree that the module lies in.
+
+    ``only_form`` ends after the first, which needs no provider.
+    """
     terraform = find_terraform()
     if terraform is None:
         names = ("terraform fmt", "terraform validate", "terraform test")
@@ -52,6 +55,8 @@ def checks(root: Path, module: Path, schemas: Sequence[Path]) -> list[Result]:
         _copy(root, Path(scratch) / "tree")
         tool = _Tool(terraform, module, Path(scratch) / "tree" / module.relative_to(root), variables)
         results = [_fmt(tool)]
+        if only_form:
+            return results
         started = tool.run("init", "-input=false", "-backend=false", "-no-color")
         if started.returncode:
             problem = _of_text(module, started.stderr or started.stdout)
