@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from etl_runner import jsontypes
 from etl_runner.convert.arrow_schema import arrow_field
 from etl_runner.convert.casters import Caster, caster, plain
+from etl_runner.convert.fields import BqField
 from etl_runner.convert.json_numbers import JsonNumbers
 from etl_runner.convert.raw import raw_values, split_raw
 from etl_runner.convert.recorded import RAW, TypeName, recorded
@@ -149,10 +150,7 @@ class Converter:
             # In the order of the columns, so that the same row always gives the same reject.
             for name, field in types.items():
                 if name in values:
-                    what = f"array of {field.type}" if field.mode == "REPEATED" else field.type
-                    faults[row] = Fault(
-                        row, name, f"is a value that BigQuery's {what} cannot hold", values[name]
-                    )
+                    faults[row] = Fault(row, name, _beyond(field), values[name])
                     break
 
     def _reject(self, before: int, batch: pa.RecordBatch, raw: pa.Array | None, fault: Fault) -> Reject:
@@ -173,3 +171,13 @@ class Converter:
             record=jsontypes.dumps(record).decode(),
             types=jsontypes.dumps(types).decode(),
         )
+
+
+def _beyond(field: BqField) -> str:
+    if field.mode != "REPEATED":
+        return f"is a value that BigQuery's {field.type} cannot hold"
+    # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#array_type
+    return (
+        f"is an array that BigQuery's array of {field.type} cannot hold (one dimension, no NULL in it, "
+        "values of the type); a destination column of type JSON takes any"
+    )

@@ -65,7 +65,13 @@ def test_values_that_no_type_holds_come_beside_the_row() -> None:
     ]
     assert [(r.row, r.column, r.reason, r.value) for r in converted.rejects] == [
         (2, "d", "is a value that BigQuery's DATE cannot hold", "infinity"),
-        (3, "tags", "is a value that BigQuery's array of STRING cannot hold", "{x,NULL}"),
+        (
+            3,
+            "tags",
+            "is an array that BigQuery's array of STRING cannot hold (one dimension, no NULL in it, values of the "
+            "type); a destination column of type JSON takes any",
+            "{x,NULL}",
+        ),
     ]
     assert converted.rejects[0].record == '{"d":"infinity","tags":["b"]}'
 
