@@ -68,8 +68,8 @@ def test_values_that_no_type_holds_come_beside_the_row() -> None:
         (
             3,
             "tags",
-            "is an array that BigQuery's array of STRING cannot hold (one dimension, no NULL in it, values of the "
-            "type); a destination column of type JSON takes any",
+            "is an array that BigQuery's array of STRING cannot hold (one dimension, no NULL in it, "
+            "values of the type); a destination column of type JSON takes any",
             "{x,NULL}",
         ),
     ]
