@@ -144,11 +144,19 @@ def _bool(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
         words = "|".join([*_TRUE, *_FALSE])
         reason = "is not a truth value"
 
+        is_word = checks.matches(f"^(?i:{words})$")
+
         def parse(array: pa.Array) -> pa.Array:
+            try:
+                # Arrow's words are the first and the last of ours, in any case of letters.
+                return pc.cast(array, target)
+            except pa.ArrowInvalid:
+                if is_word(array, array) is not None:
+                    raise
             known = pc.is_in(pc.utf8_lower(array), pa.array(_TRUE))
             return pc.if_else(pc.is_valid(array), known, pa.scalar(None, pa.bool_()))
 
-        return Route(target, parse, reason, before=((checks.matches(f"^(?i:{words})$"), reason),))
+        return Route(target, parse, reason)
     return None
 
 

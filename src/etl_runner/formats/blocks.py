@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from etl_runner.formats.base import FormatOptions, wrong
 
-Cut = Callable[[bytes], tuple[int, bool]]
-"""The end of the last whole record of some bytes that begin with one, 0 when none is whole; and whether the
-records up to there are known to be free of lexical faults."""
+_LF, _FEW = 10, 4096
+
+
+class Cutter(Protocol):
+    """Knows where records end."""
+
+    def cut(self, data: bytes) -> tuple[int, bool]:
+        """The end of the last whole record of some bytes that begin with one, 0 when none is whole; and
+        whether the records up to there are known to be free of lexical faults."""
+
+    def bare(self, piece: bytes) -> bool:
+        """Whether nothing in a piece of text can keep a line feed from ending a record, or be a lexical
+        fault."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +41,29 @@ class TextBlock:
 
 def count_lines(data: bytes) -> int:
     """Line ends in ``data``: LF, CRLF, and CR alone. ``data`` does not end between CR and LF."""
-    feeds = data.count(b"\n")
-    returns = data.count(b"\r")
-    return feeds + returns - data.count(b"\r\n") if returns else feeds
+    if len(data) < _FEW:
+        feeds = data.count(b"\n")
+    else:
+        # A fifth of the time that the search for each costs.
+        feeds = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LF))
+    return feeds + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else feeds
 
 
-def cut_at_feed(data: bytes) -> tuple[int, bool]:
-    """After the last line feed."""
-    return data.rfind(b"\n") + 1, False
+class AtFeeds:
+    """Every line feed ends a record."""
+
+    def cut(self, data: bytes) -> tuple[int, bool]:
+        """After the last line feed."""
+        return data.rfind(b"\n") + 1, True
+
+    def bare(self, piece: bytes) -> bool:
+        """Always."""
+        del piece
+        return True
 
 
 def text_blocks(
-    file: str, pieces: Iterator[bytes], options: FormatOptions, cut: Cut, *, line: int = 1
+    file: str, pieces: Iterator[bytes], options: FormatOptions, cutter: Cutter, *, line: int = 1
 ) -> Iterator[TextBlock]:
     """Collect pieces into blocks of at least ``options.block_bytes`` that end with a record.
 
@@ -51,14 +74,23 @@ def text_blocks(
         PermanentError: a record is longer than ``options.max_record_bytes``.
     """
     held: list[bytes] = []
-    size, wanted = 0, options.block_bytes
+    size, wanted, bare = 0, options.block_bytes, True
     for piece in pieces:
-        held.append(piece)
         size += len(piece)
+        bare = bare and cutter.bare(piece)
         if size < wanted:
+            held.append(piece)
             continue
-        data = b"".join(held)
-        end, plain = cut(data)
+        if bare and (end := piece.rfind(b"\n") + 1):
+            # The usual case copies the text once.
+            block = b"".join([*held, memoryview(piece)[:end]])
+            held, size, wanted = [piece[end:]], len(piece) - end, options.block_bytes
+            yield TextBlock(block, line, plain=True)
+            line += count_lines(block)
+            del block
+            continue
+        data = b"".join([*held, piece])
+        end, plain = cutter.cut(data)
         if end == 0:
             if size > options.max_record_bytes:
                 raise wrong(
@@ -71,6 +103,7 @@ def text_blocks(
             continue
         block = data[:end]
         held, size, wanted = [data[end:]], len(data) - end, options.block_bytes
+        bare = cutter.bare(held[0])
         del data
         yield TextBlock(block, line, plain)
         line += count_lines(block)

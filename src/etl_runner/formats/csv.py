@@ -106,7 +106,7 @@ class _Reading:
         at_start = self._from == 0
         if at_start and options.skip_lines:
             pieces, line = skip_lines(pieces, options.skip_lines)
-        self._blocks = text_blocks(opened.name, pieces, options, self._lexer.cut, line=line)
+        self._blocks = text_blocks(opened.name, pieces, options, self._lexer, line=line)
         self.empty = False
         self.names: tuple[str, ...] = ()
         if at_start:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from etl_runner.formats.base import Block, FormatOptions, Limits, Opened, Part, Sample
-from etl_runner.formats.blocks import TextBlock, cut_at_feed, text_blocks
+from etl_runner.formats.blocks import AtFeeds, TextBlock, text_blocks
 from etl_runner.formats.json_rows import JsonBlock, JsonRows, objects_seen
 from etl_runner.formats.text import utf8_bytes
 from etl_runner.planning.plan import PlannedColumn
@@ -20,7 +20,7 @@ class JsonLines:
         """See :class:`~etl_runner.formats.base.Format`. Bad lines are left out of the sample; reading
         reports them."""
         small = replace(options, block_bytes=limits.bytes)
-        blocks = text_blocks(opened.name, utf8_bytes(opened, small), small, cut_at_feed)
+        blocks = text_blocks(opened.name, utf8_bytes(opened, small), small, AtFeeds())
         first = next(blocks, None)
         if first is None:
             return Sample(opened.name, {}, 0, complete=True)
@@ -37,7 +37,7 @@ class JsonLines:
         """See :class:`~etl_runner.formats.base.Format`. A key that an object lacks is NULL; keys that are
         not planned are left out at the top, and refused within a STRUCT."""
         rows = JsonRows(opened.name, columns, options, 0 if part is None else part.start)
-        for block in text_blocks(opened.name, utf8_bytes(opened, options, part), options, cut_at_feed):
+        for block in text_blocks(opened.name, utf8_bytes(opened, options, part), options, AtFeeds()):
             yield from rows.tables(JsonBlock(block.data, partial(_lines, block)))
 
 

@@ -93,6 +93,12 @@ class Lexer:
             end = _line_end_before(data, quotes[before - 1])
         return 0, False
 
+    def bare(self, piece: bytes) -> bool:
+        """Whether a piece of text has neither quotes nor escapes."""
+        return (self._quote is None or self._quote not in piece) and (
+            self._escape is None or self._escape not in piece
+        )
+
     def plain(self, data: bytes) -> bool:
         """Whether whole records are surely free of faults, told quickly; False is no verdict."""
         if self._escape is not None and self._escape in data:

@@ -7,7 +7,7 @@ import gzip
 import io
 import random
 import uuid
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -37,6 +37,8 @@ def columns_of(data: bytes) -> list[PlannedColumn]:
     return [PlannedColumn(c.name, c.type, c.natural) for c in merge([sample("parquet", data)]).columns]
 
 
+# Numbers of more digits than the default context keeps are not to be rounded.
+EXACT = Context(prec=38)
 MOMENTS = st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31))
 TYPES: list[tuple[pa.DataType, st.SearchStrategy[Any], str, str]] = [
     (pa.int64(), st.integers(-(2**63), 2**63 - 1), "INT64", "NULLABLE"),
@@ -47,7 +49,7 @@ TYPES: list[tuple[pa.DataType, st.SearchStrategy[Any], str, str]] = [
     (pa.string(), st.text(st.characters(codec="utf-8"), max_size=8), "STRING", "NULLABLE"),
     (pa.large_string(), st.text(st.characters(codec="utf-8"), max_size=8), "STRING", "NULLABLE"),
     (pa.binary(), st.binary(max_size=8), "BYTES", "NULLABLE"),
-    (pa.decimal128(38, 9), st.integers(-(10**38) + 1, 10**38 - 1).map(lambda i: Decimal(i).scaleb(-9)),
+    (pa.decimal128(38, 9), st.integers(-(10**38) + 1, 10**38 - 1).map(lambda i: Decimal(i).scaleb(-9, EXACT)),
      "NUMERIC", "NULLABLE"),
     (pa.decimal256(76, 38), st.integers(-(10**20), 10**20).map(lambda i: Decimal(i).scaleb(-38)),
      "BIGNUMERIC", "NULLABLE"),
