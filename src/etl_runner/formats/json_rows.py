@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
@@ -39,10 +40,12 @@ _EXACT: dict[str, pa.DataType] = {
 _OTHER_LINE = re.compile(rb"\n[ \t\r]*+[^{ \t\r\n]")
 _NULL_AFTER = re.compile(rb"\}[ \t\r\n]*+n")
 # Exponents, and more digits before the point than the type has room for, become other decimals in Arrow
-# without a word.
-_ODD_NUMBER = r"[:\[,][ \t\r\n]*-?(?:[0-9.]+[eE]|[0-9]{30})"
-# What every line has that is neither empty nor indented, in the usual file.
-_UNUSUAL_LINE = re.compile(rb"\n[^{]")
+# without a word, in numbers as in texts.
+_ODD_NUMBER = (
+    r"[:\[,][ \t\r\n]*(?:-?(?:[0-9.]+[eE]|[0-9]{30})|"
+    r'"[-+]?(?:[0-9.]+[eE][-+]?[0-9]+"|[0-9]{30}[0-9.]*"))'
+)
+_FEED, _SPACE, _OPEN, _CLOSE, _N = b"\n {}n"
 
 _SMALL = 32 << 10
 """A block that is gone through object by object rather than halved, in bytes."""
@@ -63,6 +66,14 @@ class JsonBlock:
         return cls(b"\n".join(text.replace(b"\n", b"\t") for _, text in records), lambda: records)
 
 
+@dataclass(frozen=True)
+class _Schema:
+    """Types to read by; ``decimals``: Arrow makes decimals, which it can only of some numbers."""
+
+    arrow: pa.Schema
+    decimals: bool = False
+
+
 class JsonRows:
     """Turns blocks of one file into tables; counts the rows."""
 
@@ -80,11 +91,15 @@ class JsonRows:
         sources = [column.source for column in columns]
         self._sources = frozenset(sources)
         self._parser = json_values.Parser()
-        self._schema: pa.Schema | None = None
-        if None not in kinds and len(set(sources)) == len(sources):
-            self._schema = pa.schema(list(zip(sources, kinds, strict=True)))
         self._structs = any(_has_struct(column.destination) for column in columns)
-        self._decimals = any(_has_decimal(column.destination) for column in columns)
+        decimals = any(_has_decimal(column.destination) for column in columns)
+        self._schemas: list[_Schema] = []
+        if None not in kinds and len(set(sources)) == len(sources):
+            self._schemas.append(_Schema(pa.schema(list(zip(sources, kinds, strict=True))), decimals))
+            if decimals:
+                # Decimals that are written as texts are read as such: then no number can be an odd one.
+                kinds = [_arrow_type(column.destination, pa.string()) for column in columns]
+                self._schemas.insert(0, _Schema(pa.schema(list(zip(sources, kinds, strict=True)))))
 
     def tables(self, block: JsonBlock) -> Iterator[Block]:
         """The block's rows by planned column, with the bad ones between them.
@@ -95,12 +110,12 @@ class JsonRows:
         pending = [block]
         while pending:
             block = pending.pop()
-            table = self._quickly(block.data) if self._schema is not None else None
+            table = self._quickly(block.data) if self._schemas else None
             if table is not None:
                 self._row += table.num_rows
                 yield from bounded(table, (), partial(_lines_of, block))
                 continue
-            if self._schema is not None and len(block.data) > _SMALL:
+            if self._schemas and len(block.data) > _SMALL:
                 records = list(block.records())
                 if len(records) > 1:
                     middle = len(records) // 2
@@ -111,44 +126,39 @@ class JsonRows:
     def _quickly(self, data: bytes) -> pa.Table | None:
         if not is_utf8_text(data):
             return None
-        usual = data[:1] == b"{" and _UNUSUAL_LINE.search(data) is None
-        if not usual and (data.lstrip(b" \t\r\n")[:1] != b"{" or _OTHER_LINE.search(data)):
+        rows, nulls = _at_a_glance(data)
+        if rows is None and (data.lstrip(b" \t\r\n")[:1] != b"{" or _OTHER_LINE.search(data)):
             return None
-        if _NULL_AFTER.search(data):
+        if nulls and _NULL_AFTER.search(data):
             return None
-        if self._decimals and _has_odd_number(data):
+        for schema in self._schemas:
+            table = self._read(data, schema)
+            if table is not None:
+                if schema is not self._schemas[0]:
+                    # What fits one block fits the next.
+                    self._schemas.reverse()
+                if table.num_rows != (_lines(data) if rows is None else rows):
+                    return None
+                return table.rename_columns(self._titles)
+        return None
+
+    def _read(self, data: bytes, schema: _Schema) -> pa.Table | None:
+        if schema.decimals and _has_odd_number(data):
             return None
         # A field that a planned STRUCT lacks, or a key that no plan knows, must show: what is ignored,
         # nobody sees.
-        table = self._parse(data, "infer" if self._structs or self._watching else "ignore")
+        table = _parse(data, schema.arrow, "infer" if self._structs or self._watching else "ignore")
         if table is None and self._watching and not self._structs:
             # Values of keys that are not planned may be of many types, which does not matter.
-            table = self._parse(data, "ignore")
+            table = _parse(data, schema.arrow, "ignore")
             if table is not None:
                 self._notice(key for line in data.split(b"\n") for key in self._keys(line))
         elif table is not None:
             self._notice(table.schema.names)
         if table is None:
             return None
-        assert self._schema is not None  # noqa: S101 - the caller asks first
-        table = table.select(self._schema.names)
-        if not table.schema.equals(self._schema) or _suspicious(table):
-            return None
-        if table.num_rows != (_line_ends(data) if usual else _lines(data)):
-            return None
-        return table.rename_columns(self._titles)
-
-    def _parse(self, data: bytes, unexpected: str) -> pa.Table | None:
-        try:
-            return pajson.read_json(
-                pa.BufferReader(data),
-                read_options=pajson.ReadOptions(use_threads=False, block_size=len(data) + 1),
-                parse_options=pajson.ParseOptions(
-                    explicit_schema=self._schema, unexpected_field_behavior=unexpected
-                ),
-            )
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
-            return None
+        table = table.select(schema.arrow.names)
+        return table if table.schema.equals(schema.arrow) and not _suspicious(table) else None
 
     def _keys(self, line: bytes) -> Iterable[str]:
         if not line.strip():
@@ -195,6 +205,31 @@ class JsonRows:
             for target, column in zip(values, self._columns, strict=True)
         ]
         return pa.table(arrays, names=self._titles), bad, partial(_known, lines)
+
+
+def _parse(data: bytes, schema: pa.Schema, unexpected: str) -> pa.Table | None:
+    try:
+        return pajson.read_json(
+            pa.BufferReader(data),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        return None
+
+
+def _at_a_glance(data: bytes) -> tuple[int | None, bool]:
+    """How many lines there are, if each of them begins with a brace, as in the usual file, else None; and
+    whether a null may follow an object."""
+    octets = np.frombuffer(data, np.uint8)
+    # What follows the last byte is the end.
+    feeds, closings = (np.flatnonzero(octets[:-1] == byte) + 1 for byte in (_FEED, _CLOSE))
+    usual = data[:1] == b"{" and bool((octets[feeds] == _OPEN).all())
+    after = octets[closings]
+    odd = (after == _N) | (after <= _SPACE)
+    if usual:
+        odd &= after != _FEED
+    return len(feeds) + 1 if usual else None, bool(odd.any())
 
 
 def _lines_of(block: JsonBlock, places: Sequence[int]) -> list[int]:
@@ -303,10 +338,11 @@ def _what(value: Any) -> str:
     return "null" if value is None else "a truth value" if isinstance(value, bool) else "a text"
 
 
-def _arrow_type(field: BqField) -> pa.DataType | None:
-    """The type to give to Arrow's reader; None where it could not keep the value exactly."""
+def _arrow_type(field: BqField, decimal: pa.DataType | None = None) -> pa.DataType | None:
+    """The type to give to Arrow's reader, ``decimal`` for decimals; None where it could not keep the value
+    exactly."""
     if field.type == "STRUCT":
-        inner = [(nested.name, _arrow_type(nested)) for nested in field.fields]
+        inner = [(nested.name, _arrow_type(nested, decimal)) for nested in field.fields]
         if not inner or any(kind is None for _, kind in inner):
             return None
         kind = pa.struct(inner)
@@ -314,6 +350,8 @@ def _arrow_type(field: BqField) -> pa.DataType | None:
         return None
     else:
         kind = _EXACT.get(field.type, pa.string())
+        if decimal is not None and pa.types.is_decimal(kind):
+            kind = decimal
     return pa.list_(kind) if field.mode == "REPEATED" else kind
 
 
@@ -356,8 +394,3 @@ def _not_finite(column: pa.ChunkedArray | pa.Array) -> bool:
 def _lines(data: bytes) -> int:
     """Lines that hold anything."""
     return sum(1 for line in data.split(b"\n") if line.strip(b" \t\r"))
-
-
-def _line_ends(data: bytes) -> int:
-    """Lines, none of which is empty."""
-    return data.count(b"\n") + (not data.endswith(b"\n"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl_runner.config.files import FileFormat
@@ -101,12 +101,22 @@ DIGITS = st.builds(
 )
 
 
-@given(st.lists(DIGITS, max_size=10), st.sampled_from(KINDS), st.sampled_from(["NUMERIC", "BIGNUMERIC"]))
+@given(
+    st.lists(DIGITS, max_size=10),
+    st.sampled_from(['{"n": %s}', '{"n": "%s"}', '{"n": "%s", "m": 1}']),
+    st.sampled_from(KINDS),
+    st.sampled_from(["NUMERIC", "BIGNUMERIC"]),
+)
+@example(["1234e33"], '{"n": "%s"}', "jsonl", "NUMERIC")
+@example(["1234e33"], '{"n": "%s", "m": 1}', "jsonl", "NUMERIC")
+@example(["1" + 300 * "0"], '{"n": "%s", "m": 1}', "jsonl", "BIGNUMERIC")
 def test_numbers_become_decimals_exactly_or_are_rejected(
-    numbers: list[str], kind: FileFormat, target: str
+    numbers: list[str], row: str, kind: FileFormat, target: str
 ) -> None:
-    data = document(kind, [f'{{"n": {number}}}' for number in numbers])
-    rows, rejects, bad = converted(kind, data, [BqField("n", target)])
+    data = document(kind, [row % number for number in numbers])
+    # A number in another column of the type: not all of them can be read as texts.
+    others = [BqField("m", target)] if '"m"' in row else []
+    rows, rejects, bad = converted(kind, data, [BqField("n", target), *others])
     whole, scale = (29, 9) if target == "NUMERIC" else (38, 38)
 
     def fits(number: str) -> bool:
