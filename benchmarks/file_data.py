@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 _START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _BLOCK = 50_000
+_ROW_GROUP = 100_000
+_DONE = "done-2"
+"""Marks a folder as whole; another name where the files are to be others."""
 STATES = ("new", "paid", "shipped", "cancelled", "returned")
 
 
@@ -41,7 +44,7 @@ def _order(i: int) -> dict[str, Any]:
 def folder_of(home: Path, rows: int) -> Path:
     """A folder with ``orders.csv``, ``orders.jsonl`` and ``orders.parquet`` of ``rows`` rows."""
     folder = home / f"files-{rows}"
-    if (folder / "done").exists():
+    if (folder / _DONE).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "orders.csv").open("w") as csv, (folder / "orders.jsonl").open("w") as lines:
@@ -51,7 +54,7 @@ def folder_of(home: Path, rows: int) -> Path:
             csv.writelines(",".join(_cell(order[name]) for name in names) + "\n" for order in block)
             lines.writelines(json.dumps(order) + "\n" for order in block)
     _parquet(folder)
-    (folder / "done").touch()
+    (folder / _DONE).touch()
     return folder
 
 
@@ -73,11 +76,24 @@ def _parquet(folder: Path) -> None:
     with csv.open_csv(
         folder / "orders.csv", convert_options=csv.ConvertOptions(column_types=kinds)
     ) as reader:
-        for batch in reader:
-            table = pa.Table.from_batches([batch])
+        for table in _groups(reader):
             text = pc.cast(table["shop"], pa.string())
             table = table.set_column(table.schema.get_field_index("shop"), "shop", text)
             writer = writer or pq.ParquetWriter(folder / "orders.parquet", table.schema, compression="zstd")
-            writer.write_table(table, row_group_size=100_000)
+            writer.write_table(table, row_group_size=table.num_rows)
     if writer is not None:
         writer.close()
+
+
+def _groups(batches: Iterable[Any]) -> Iterator[Any]:
+    """Tables of :data:`_ROW_GROUP` rows and more, each of which becomes a row group."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= _ROW_GROUP:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)

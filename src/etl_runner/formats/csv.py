@@ -39,13 +39,15 @@ from etl_runner.formats.base import (
     wrong,
 )
 from etl_runner.formats.blocks import TextBlock, count_lines, is_utf8_text, skip_lines, text_blocks
-from etl_runner.formats.detect import texts_seen
+from etl_runner.formats.detect import Seen, texts_seen
 from etl_runner.formats.records import Lexer, Record
 from etl_runner.formats.text import utf8_bytes
 from etl_runner.planning.plan import PlannedColumn
 
 _SMALL = 32 << 10
 """A block that is gone through record by record rather than halved, in bytes."""
+_LOOK = 256 << 10
+"""Bytes that a sample is read by: mostly they have all the rows that it wants."""
 
 
 class Csv:
@@ -54,25 +56,28 @@ class Csv:
     def sample_schema(self, opened: Opened, options: FormatOptions, limits: Limits) -> Sample:
         """See :class:`~etl_runner.formats.base.Format`. A file without a header has ``column_1``, ...;
         an empty file has no columns."""
-        small = replace(options, block_bytes=limits.bytes)
+        small = replace(options, block_bytes=min(limits.bytes, _LOOK))
         reading = _Reading(opened, small, None)
         columns = [
             PlannedColumn(name, "text", BqField(str(i), "STRING")) for i, name in enumerate(reading.names)
         ]
-        seen = {}
-        rows, complete = 0, True
-        bad: tuple[BadRow, ...] = ()
-        for number, block in enumerate(reading.blocks(columns)):
-            if number > 0:
+        seen: dict[str, Seen] = {}
+        rows, size, complete = 0, 0, True
+        bad: list[BadRow] = []
+        for block in reading.blocks(columns):
+            if rows >= limits.rows or size >= limits.bytes:
                 complete = False
                 break
-            batch = block.batch.slice(0, limits.rows)
+            batch = block.batch.slice(0, limits.rows - rows)
             complete = batch.num_rows == block.batch.num_rows
-            rows, bad = batch.num_rows, block.bad
-            seen = {name: texts_seen(batch.column(i)) for i, name in enumerate(reading.names)}
+            rows, size = rows + batch.num_rows, size + max(block.batch.nbytes, small.block_bytes)
+            bad += block.bad
+            for i, name in enumerate(reading.names):
+                found = texts_seen(batch.column(i))
+                seen[name] = seen[name] + found if name in seen else found
         if not seen:
             seen = {name: texts_seen(pa.array([], pa.string())) for name in reading.names}
-        return Sample(opened.name, seen, rows, complete, bad)
+        return Sample(opened.name, seen, rows, complete, tuple(bad))
 
     def read(
         self,

@@ -73,6 +73,9 @@ class Seen:
     """Of arrays."""
 
     def __add__(self, other: Seen) -> Seen:
+        if self == other:
+            # Most values of a column are like the ones before.
+            return self
         names = [*self.fields, *(name for name in other.fields if name not in self.fields)]
         elements = [seen.element for seen in (self, other) if seen.element is not None]
         return Seen(
