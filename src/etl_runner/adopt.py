@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from etl_runner import jsontypes
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.state.document import State
-from etl_runner.state.ledger import Ledger, LedgerEntry
+from etl_runner.state.ledger import ADOPTED, Ledger, LedgerEntry
 from etl_runner.state.store import StateStore
 
 _NAMES = ("uri", "file_uri", "file_path", "file_name", "name", "path")
@@ -110,7 +110,7 @@ def adopt_files(
                     size=file.size,
                     modified=file.modified,
                     rows=0,
-                    outcome="adopted",
+                    outcome=ADOPTED,
                     run_id="adopted",
                 )
             )

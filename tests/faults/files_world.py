@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from etl_runner.config.connections import GcsConnection
 from etl_runner.config.files import FileSource
 from etl_runner.config.parse import parse_source
 from etl_runner.config.resolved import ResolvedSource
-from etl_runner.errors import EtlError, RetryableError
+from etl_runner.errors import EtlError, ObjectExists, RetryableError
 from etl_runner.execution.collect import collect_verified
 from etl_runner.execution.task import TaskOptions, run_task
 from etl_runner.planning.planner import Planner
@@ -30,6 +31,7 @@ from etl_runner.state.ledger import Ledger, LedgerEntry
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.receipts import Receipts
 from etl_runner.state.records import CommitRecords
+from etl_runner.state.requests import BACKFILL_PREFIX, Backfill, Requests
 from etl_runner.state.store import StateStore
 from tests.faults.world import BigQueryWorld, Cut, Events, Killed, Wire
 from tests.unit.files.memory import MemoryBucket
@@ -49,6 +51,14 @@ SETTINGS = Settings(
 )
 
 
+_REPLACED = re.compile(
+    r"MERGE INTO `(.+?)` AS T USING \(SELECT .* FROM `(.+?)`\) AS S ON FALSE "
+    r"WHEN NOT MATCHED BY SOURCE AND T.`_etl_source_file` IN \((.+?)\) THEN DELETE "
+    r"WHEN NOT MATCHED BY TARGET THEN INSERT .*"
+)
+_DELETED = re.compile(r"DELETE FROM `(.+?)` WHERE `_etl_source_file` IN \((.+?)\)")
+
+
 class FilesBigQuery(BigQueryWorld):
     """Keeps whole rows, and answers what the planner asks."""
 
@@ -60,11 +70,21 @@ class FilesBigQuery(BigQueryWorld):
         self.rejects_loaded: list[bytes] = []
 
     def _run(self, kind: str, job: dict[str, Any], destination: str | None) -> int:
+        if kind == "query" and (found := _REPLACED.fullmatch(job["query"])):
+            names = set(re.findall("'([^']*)'", found[3]))
+            kept = [row for row in self.tables[found[1]] if row["_etl_source_file"] not in names]  # type: ignore[index]
+            self.tables[found[1]] = [*kept, *self.tables[found[2]]]
+            return len(self.tables[found[2]])
+        if kind == "query" and (found := _DELETED.fullmatch(job["query"])):
+            names = set(re.findall("'([^']*)'", found[2]))
+            kept = [row for row in self.tables[found[1]] if row["_etl_source_file"] not in names]  # type: ignore[index]
+            self.tables[found[1]] = kept
+            return 0
         if kind == "load" and destination is not None:
             self.schemas[destination] = job["schema"]
             if destination.endswith("__rejects"):
-                found = [self.staging.read(uri.removeprefix("gs://staging/")) for uri in job["sourceUris"]]
-                self.rejects_loaded += [stored.data for stored in found if stored is not None]
+                objects = [self.staging.read(uri.removeprefix("gs://staging/")) for uri in job["sourceUris"]]
+                self.rejects_loaded += [stored.data for stored in objects if stored is not None]
         return super()._run(kind, job, destination)
 
     def _shard(self, uri: str) -> list[Any]:
@@ -126,6 +146,13 @@ class FilesWorld:
         self.run_number += 1
         return FilesProcess(self, (cut or Cut()).around).run(run_id or f"r{self.run_number}", files)
 
+    def backfill(self, name: str, request: Backfill, cut: Cut | None = None) -> Done:
+        """A backfill in one process; asked again, the same run."""
+        run_id = f"{BACKFILL_PREFIX}{name}"
+        with contextlib.suppress(ObjectExists):
+            Requests(self.state, SOURCE).write(run_id, request)
+        return self.run(run_id, cut=cut)
+
     def receipt(self, files: tuple[FileVersion, ...] | None = None) -> dict[str, Any]:
         """The receipt of a run of now."""
         done = self.run(files=files)
@@ -159,14 +186,22 @@ class FilesProcess:
             lambda originals: changed_file(self.bucket, originals.files),
         )
         self.opener = Opener(self.store, receipts, closer, self.finalizer.finalize)
-        planner = Planner(
+        self.planner = planner = Planner(
             SETTINGS,
             bigquery,
             self.open_source,
             lambda _, state: ledger.known(state),
             lambda: "there is none",
+            adopted_files=lambda _, state: ledger.adopted(state),
         )
-        self.plans = PlanWriter(self.store, self.staging, planner, lambda _: world.resolved(), SETTINGS)
+        self.plans = PlanWriter(
+            self.store,
+            self.staging,
+            planner,
+            lambda _: world.resolved(),
+            SETTINGS,
+            requests=Requests(state, SOURCE),
+        )
 
     def open_source(self, resolved: ResolvedSource) -> FilesSource:
         """The source of the document, on the bucket in memory."""

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 def backfill(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="The source's id.")],
-    start_at: Annotated[str, typer.Option("--from", help="First cursor value of the window.")],
-    end_at: Annotated[str, typer.Option("--to", help="First cursor value beyond the window.")],
+    start_at: Annotated[
+        str | None,
+        typer.Option("--from", help="First cursor value of the window; of files, when they were written."),
+    ] = None,
+    end_at: Annotated[
+        str | None, typer.Option("--to", help="First cursor value, or time, beyond the window.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Files: a glob below the prefix, as file_pattern is.")
+    ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="Leave the destination's rows of the window where they are.")
     ] = False,
@@ -41,11 +49,12 @@ def backfill(
     local: Local = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load the rows of a window of the cursor again; the watermark stays where it is.
+    """Load the rows of a window of the cursor again, or files; the watermark stays where it is.
 
     The destination's rows of the window are replaced in the statement that inserts the new ones. With
-    --append they stay; an upsert merges. The window ends where the regular runs will look again. A window
-    that cannot be loaded is refused before anything is started.
+    --append they stay; an upsert merges. The window ends where the regular runs will look again. Files are
+    chosen by when they were written, by --only, or by both, and are loaded as they are now; their rows are
+    found by _etl_source_file. What cannot be loaded is refused before anything is started.
 
     Example: etl-runner backfill orders --from 2026-01-01 --to 2026-02-01
 
@@ -56,7 +65,7 @@ def backfill(
     deployment = open_deployment(context, Path(settings) if settings else None, local)
     source_id = check_id(source)
     resolved = load_source(deployment.config, source_id)
-    request = Backfill(start_at, end_at, "append" if append else "replace", allow_empty)
+    request = Backfill(start_at, end_at, "append" if append else "replace", allow_empty, only)
     _check(deployment, resolved, request)
     run_id = f"{BACKFILL_PREFIX}{secrets.token_hex(8)}"
     Requests(deployment.state, source_id).write(run_id, request)
@@ -69,7 +78,7 @@ def _check(deployment: Deployment, resolved: ResolvedSource, request: Backfill) 
     Raises:
         ConfigError: the window, the document or the destination does not allow it.
     """
-    check_backfill(resolved.document)
+    check_backfill(resolved.document, request)
     state = StateStore(deployment.state, resolved.source_id).read()
     key = RunKey(resolved.source_id, NOT_RUN, state.epoch + 1)
     try:

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from etl_runner.commit.prepare import base_receipt, extracted_receipt
-from etl_runner.commit.staging import quote
+from etl_runner.commit.staging import quote, string_literal
 from etl_runner.commit.steps import commit_steps, publish, staging_resource, staging_table, written_columns
 from etl_runner.planning.plan import PlanHeader
 from etl_runner.state.document import State
@@ -78,8 +78,8 @@ def _direct_steps(header: PlanHeader, now: datetime) -> tuple[tuple[Step, ...], 
     rows = direct["rows"]
     columns = written_columns(header)
     values = {
-        "_etl_run_id": f"{_string(header.run_id)} AS {quote('_etl_run_id')}",
-        "_etl_loaded_at": f"TIMESTAMP {_string(header.created)} AS {quote('_etl_loaded_at')}",
+        "_etl_run_id": f"{string_literal(header.run_id)} AS {quote('_etl_run_id')}",
+        "_etl_loaded_at": f"TIMESTAMP {string_literal(header.created)} AS {quote('_etl_loaded_at')}",
     }
     selected = ", ".join(values.get(column.name, quote(column.name)) for column in columns)
     source = f"SELECT {selected} FROM ({direct['query']})"
@@ -103,11 +103,7 @@ def _direct_steps(header: PlanHeader, now: datetime) -> tuple[tuple[Step, ...], 
     )
     names = ", ".join(quote(column.name) for column in columns)
     guarded = (
-        f"SELECT {names} FROM (SELECT IF(COUNT(*) = 0, ERROR({_string(message)}), 1) AS etl_any"
+        f"SELECT {names} FROM (SELECT IF(COUNT(*) = 0, ERROR({string_literal(message)}), 1) AS etl_any"
         f" FROM {quote(staging)}) LEFT JOIN {quote(staging)} ON etl_any = 1"
     )
     return (aside, publish(header, guarded, columns, None)), (staging,)
-
-
-def _string(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -8,9 +8,9 @@ from typing import Any
 from etl_runner.errors import CorruptStateError
 from etl_runner.execution.failures import read_failures
 from etl_runner.execution.manifest import Manifest
-from etl_runner.planning.plan import Plan, PlanHeader
+from etl_runner.planning.plan import GIVEN, Plan, PlanHeader
 from etl_runner.state.document import State
-from etl_runner.state.ledger import LedgerEntry
+from etl_runner.state.ledger import APPENDED, LOADED, REPLACED, LedgerEntry
 from etl_runner.state.objects import ObjectStore
 
 
@@ -36,7 +36,8 @@ def ledger_entries(plan: Plan, manifests: Sequence[Manifest]) -> list[LedgerEntr
         for file in manifest.files:
             rows[file.uri, file.version] += file.rows
             rejects[file.uri, file.version] += file.rejects
-    loaded = [_entry(file, run_id, "loaded", rows[key], rejects[key]) for key, file in planned.items()]
+    outcome = _outcome(plan.header)
+    loaded = [_entry(file, run_id, outcome, rows[key], rejects[key]) for key, file in planned.items()]
     ignored = [_entry(file, run_id, "ignored", 0, 0) for file in plan.header.read.get("ignored", ())]
     return sorted([*loaded, *ignored], key=lambda entry: entry.key)
 
@@ -44,9 +45,17 @@ def ledger_entries(plan: Plan, manifests: Sequence[Manifest]) -> list[LedgerEntr
 def _loaded_directly(header: PlanHeader) -> list[LedgerEntry]:
     """BigQuery loads whole files or none: their rows are what their footers say."""
     files = (header.direct or {}).get("files", ())
-    loaded = [_entry(file, header.run_id, "loaded", file["rows"], 0) for file in files]
+    outcome = _outcome(header)
+    loaded = [_entry(file, header.run_id, outcome, file["rows"], 0) for file in files]
     ignored = [_entry(file, header.run_id, "ignored", 0, 0) for file in header.read.get("ignored", ())]
     return sorted([*loaded, *ignored], key=lambda entry: entry.key)
+
+
+def _outcome(header: PlanHeader) -> str:
+    """How the run's rows lie beside those that were there of the same file."""
+    if header.window.detail.get("rule") != GIVEN or header.disposition == "merge":
+        return LOADED
+    return REPLACED if header.disposition == "replace_range" else APPENDED
 
 
 def _entry(file: Mapping[str, Any], run_id: str, outcome: str, rows: int, rejects: int) -> LedgerEntry:

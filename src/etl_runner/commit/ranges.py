@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from etl_runner.commit.staging import quote
+from etl_runner.commit.staging import quote, string_literal
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import PermanentError
 from etl_runner.planning.plan import PlanHeader
 
+SOURCE_FILE = "_etl_source_file"
+"""The destination's column with the URI of the file that a row is from."""
 _NUMBERS = ("INT64", "NUMERIC", "BIGNUMERIC")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.([0-9]+))?")
 _NUMERIC_DIGITS = 9
@@ -39,11 +41,14 @@ def delete_statement(header: PlanHeader) -> str:
 
 
 def in_window(header: PlanHeader, alias: str = "") -> str:
-    """The destination's rows in ``(low, high]`` of the plan's window.
+    """The destination's rows in ``(low, high]`` of the plan's window, or those of its files.
 
     Raises:
         PermanentError: the destination's column cannot be compared with the window's bounds.
     """
+    if header.window.kind == "files":
+        names = ", ".join(string_literal(uri) for uri in header.replaced_files)
+        return f"{alias}{quote(header.merge_order or SOURCE_FILE)} IN ({names})"
     field = next((item for item in header.destination.schema if item.name == header.merge_order), None)
     low, high = header.window.low, header.window.high
     if field is None or low is None or high is None:

@@ -85,3 +85,12 @@ def quote(name: str) -> str:
     https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#quoted_identifiers
     """
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def string_literal(text: str) -> str:
+    """A STRING literal. Object names may hold anything but a NUL.
+
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#escape_sequences
+    """
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"

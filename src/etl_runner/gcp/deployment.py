@@ -258,7 +258,14 @@ class Deployment:
         """The planner."""
         from etl_runner.planning.planner import Planner
 
-        return Planner(self.settings, self.jobs, self.open_source, self._known_files, self._fleet)
+        return Planner(
+            self.settings,
+            self.jobs,
+            self.open_source,
+            self._known_files,
+            self._fleet,
+            adopted_files=lambda source_id, state: Ledger(self.state, source_id).adopted(state),
+        )
 
     def plan_writer(self, source_id: str, run_id: str | None = None) -> PlanWriter:
         """The planning step; of a run that may have a document of its own, by its id."""

@@ -75,4 +75,7 @@ def estimated_cost(header: PlanHeader) -> Cost:
 def _destination_part(header: PlanHeader) -> str:
     if header.disposition == "merge":
         return " and the destination's partitions that it touches (not reckoned)"
-    return " and the window's partitions (not reckoned)" if header.disposition == "replace_range" else ""
+    if header.disposition != "replace_range":
+        return ""
+    read = "the destination's file names" if header.window.kind == "files" else "the window's partitions"
+    return f" and {read} (not reckoned)"

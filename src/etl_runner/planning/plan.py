@@ -18,6 +18,8 @@ Engine = Literal["none", "cloud_run", "dataflow", "bigquery"]
 Disposition = Literal["append", "replace", "merge", "replace_range"]
 UnitKind = Literal["whole", "range", "hash", "file"]
 PLAN_FORMAT = 1
+GIVEN = "given"
+"""``rule`` in the detail of a window that a person gave."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class PlanHeader:
     merge_order: str | None = None
     """For ``merge``: of several rows with one key, the one with the greatest value of this column stays. For
     ``replace_range``: the column that the window is about."""
+    replaced_files: tuple[str, ...] = ()
+    """For ``replace_range`` of files: the URIs of those whose rows give way."""
     merge_prune: str | None = None
     """For ``merge``: the partitioning column, where it cannot differ between the versions of a row."""
     direct: dict[str, Any] | None = None
@@ -208,6 +212,7 @@ class PlanHeader:
                 "columns": tuple(PlannedColumn.from_json(column) for column in value["columns"]),
                 "destination": Destination.from_json(value["destination"]),
                 "merge_keys": tuple(value.get("merge_keys", ())),
+                "replaced_files": tuple(value.get("replaced_files", ())),
                 "metadata": tuple(value["metadata"]),
                 "workers": Workers(**value["workers"]) if value.get("workers") else None,
                 "notes": tuple(value["notes"]),

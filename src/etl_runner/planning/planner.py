@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from etl_runner.commit.close import Clock, RunKey, timestamp, utc_now
-from etl_runner.commit.ranges import in_window
 from etl_runner.commit.staging import staging_field
 from etl_runner.config.resolved import ResolvedSource
-from etl_runner.planning.backfill import between_of, check_backfill, check_given, disposition_of, range_column
+from etl_runner.planning.backfill import (
+    again_of,
+    between_of,
+    check_backfill,
+    check_given,
+    check_replaceable,
+    disposition_of,
+    range_column,
+    replaced_files,
+)
 from etl_runner.planning.destination import Matched, Tables, find_destination, match_columns
 from etl_runner.planning.engine import Sizing, choose_direct, choose_engine
 from etl_runner.planning.plan import Disposition, Engine, Plan, PlanHeader
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
 KnownFiles = Callable[[str, State], set[tuple[str, str]]]
 """Reads a source's ledger as a state lists it."""
+AdoptedFiles = Callable[[str, State], Collection[str]]
+"""The URIs of a source's files that an earlier system loaded."""
 _DISPOSITIONS: dict[str, Disposition] = {"transactional": "append", "catalog": "replace", "upsert": "merge"}
 
 
@@ -39,8 +49,10 @@ class Planner:
         known_files: KnownFiles,
         fleet: Callable[[], Fleet | str],
         clock: Clock = utc_now,
+        adopted_files: AdoptedFiles = lambda _source_id, _state: (),
     ) -> None:
         """``fleet`` says what Dataflow may use, or what it lacks; asked only when it is wanted."""
+        self._adopted_files = adopted_files
         self._settings = settings
         self._tables = tables
         self._open_source = open_source
@@ -72,13 +84,13 @@ class Planner:
         """
         document = resolved.document
         if backfill is not None:
-            check_backfill(document)
+            check_backfill(document, backfill)
         settings = self._settings
         now = self._clock()
         source = self._open_source(resolved)
         if isinstance(source, FilesOfWindow):
             known = partial(self._known_files, key.source_id, state)
-            source = source.within(Scope(known, files, _unplanned(state)))
+            source = source.within(Scope(known, files, _unplanned(state), again_of(document, backfill)))
         destination = find_destination(
             document, settings.project, settings.dataset, settings.bigquery_location, self._tables
         )
@@ -93,7 +105,7 @@ class Planner:
             document.unit_rows or settings.unit_rows,
             destination=matched.destination,
             readers=None if document.unit_rows else self._readers(resolved),
-            between=between_of(backfill),
+            between=between_of(document, backfill),
         )
         extract = source.plan(request)
         if backfill is not None:
@@ -144,6 +156,7 @@ class Planner:
             snapshot=snapshot and choice.engine == "cloud_run",
             merge_keys=merge.keys if merge else (),
             merge_order=merge.order if merge else range_column(document, matched.columns, disposition),
+            replaced_files=replaced_files(extract.units, disposition),
             merge_prune=merge.prune if merge else None,
             direct=None if direct is None else direct.to_json(),
             metadata=matched.metadata,
@@ -164,7 +177,8 @@ class Planner:
             ),
         )
         if disposition == "replace_range":
-            in_window(header)  # refuses what cannot be compared, before anything is read
+            adopted = () if header.window.kind != "files" else self._adopted_files(key.source_id, state)
+            check_replaceable(header, destination, adopted)
         return Plan(header, extract.units)
 
     def _readers(self, resolved: ResolvedSource) -> int:

@@ -38,7 +38,7 @@ from etl_runner.rejects.table import RejectedRow, RejectsTable
 from etl_runner.settings import Settings
 from etl_runner.sources.base import Source
 from etl_runner.state.document import State
-from etl_runner.state.ledger import Ledger, LedgerEntry
+from etl_runner.state.ledger import REPLACED, Ledger, LedgerEntry
 from etl_runner.state.objects import ObjectStore
 
 UNIT_ROWS = 5_000
@@ -92,6 +92,8 @@ class ReplayPlanner:
             message = f"the rejects of run {', '.join(sorted(again))} were replayed already"
             raise ConfigError("request", (Problem("run", message),))
         rows = self.rejects.rows(f"{destination.path}{SUFFIX}", key.source_id, wanted)
+        stale = superseded(ledger.read(state))
+        rows = (row for row in rows if not stale(row))
         with_file = any(field.name == SOURCE_FILE for field in destination.schema)
         units, names = self._stage(key, (_prepared(row, corrections, with_file) for row in rows))
         corrections.check({field.name for field in destination.schema})
@@ -189,6 +191,18 @@ def chunks(rows: Iterable[RejectedRow], size: int = UNIT_ROWS) -> Iterator[list[
         spots.add(row.spot)
     if chunk:
         yield chunk
+
+
+def superseded(entries: Iterable[LedgerEntry]) -> Callable[[RejectedRow], bool]:
+    """Tells rejects of files whose rows were all replaced by a later backfill, which read them again.
+    ``entries`` is the ledger, in order."""
+    replaced: dict[str, int] = {}
+    runs: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        runs[entry.run_id] = number
+        if entry.outcome == REPLACED:
+            replaced[entry.uri] = number
+    return lambda row: replaced.get(row.file or "", -1) > runs.get(row.run_id, -1)
 
 
 def _prepared(row: RejectedRow, corrections: Corrections, with_file: bool) -> RejectedRow:

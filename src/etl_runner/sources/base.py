@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from etl_runner.convert.fields import BqField
@@ -61,6 +62,18 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Again:
+    """Files to be loaded again, whether they were loaded or not: those that were written at or after
+    ``start`` and before ``end``, match the glob ``only``, and are among ``uris``. None leaves a condition
+    out."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    only: str | None = None
+    uris: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
 class Scope:
     """Which files a run is about."""
 
@@ -69,6 +82,8 @@ class Scope:
     """None: what the bucket has. Given (a run for events): exactly these, minus what is known."""
     unplanned: Mapping[str, str] = field(default_factory=dict)
     """Columns that surprised the run before, and the URI of the file that each was found in."""
+    again: Again | None = None
+    """A backfill: these files of the bucket, whatever is known."""
 
 
 @dataclass(frozen=True)

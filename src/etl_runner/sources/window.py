@@ -6,7 +6,7 @@ from decimal import InvalidOperation
 from typing import Any
 
 from etl_runner.errors import ConfigError, Problem
-from etl_runner.planning.plan import Window
+from etl_runner.planning.plan import GIVEN, Window
 from etl_runner.sources.base import Between
 from etl_runner.sources.cursors import Cursor
 
@@ -60,4 +60,4 @@ def clipped(
 
 def given(column: str, cursor: Cursor, low: Any, high: Any) -> Window:
     """The plan's window ``(low, high]``."""
-    return Window("cursor", column, cursor.text(low), cursor.text(high), detail={"rule": "given"})
+    return Window("cursor", column, cursor.text(low), cursor.text(high), detail={"rule": GIVEN})

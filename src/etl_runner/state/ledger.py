@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PARQUET = "application/vnd.apache.parquet"
 _COMPACTED = "compacted.parquet"
+LOADED, REPLACED, APPENDED, ADOPTED = "loaded", "replaced", "appended", "adopted"
 COMPACT_FROM = 50
 """Segments from which on it pays to make one of them."""
 
@@ -33,9 +34,10 @@ COMPACT_FROM = 50
 @dataclass(frozen=True)
 class LedgerEntry:
     """One committed file. ``version`` is its generation or etag; ``size`` in bytes; ``modified`` RFC 3339;
-    ``rows`` those that were loaded; ``outcome`` ``loaded`` or ``ignored``, or ``replayed`` of a run's
-    rejects, whose ``uri`` is ``rejects:<run id>``; ``run_id`` the run that committed it; ``rejects`` rows
-    that were not loaded."""
+    ``rows`` those that were loaded; ``outcome`` is ``loaded``, ``ignored``, ``adopted``, ``replaced`` or
+    ``appended`` (a backfill's, whose rows took the place of all that were there of the file, or came beside
+    them), or ``replayed`` of a run's rejects, whose ``uri`` is ``rejects:<run id>``; ``run_id`` the run that
+    committed it; ``rejects`` rows that were not loaded."""
 
     uri: str
     version: str
@@ -104,9 +106,19 @@ class Ledger:
             )
         return keys
 
+    def adopted(self, state: State) -> set[str]:
+        """The URIs of files that another system loaded."""
+        found: set[str] = set()
+        for name in state.ledger:
+            segment = self._segment(name)
+            outcomes = segment.column("outcome").to_pylist()
+            uris = segment.column("uri").to_pylist()
+            found.update(uri for uri, outcome in zip(uris, outcomes, strict=True) if outcome == ADOPTED)
+        return found
+
     def compact(self, store: StateStore) -> bool:
         """Make one segment of all, if there are many and no run holds the slot. Whether it was done. Of a
-        file that was loaded again (a catalog's) the latest entry stays.
+        file that was loaded again (a catalog's) the latest entry stays, and each that was appended to it.
 
         The new segment is written first, then takes the others' place in one compare-and-swap; killed in
         between, it is an object that nobody lists. What the compaction before this one replaced is deleted.
@@ -189,14 +201,22 @@ def _entries(table: pa.Table) -> Iterator[LedgerEntry]:
 
 
 def _latest(tables: Sequence[pa.Table]) -> pa.Table:
-    """The tables' rows one after the other, of each file only the last."""
+    """The tables' rows one after the other, of each file only the last and those that were appended, in the
+    order in which they were committed."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     whole = pa.concat_tables(tables)
-    keys = ["uri", "version"]
-    others = [name for name in whole.schema.names if name not in keys]
+    appended = pc.equal(whole.column("outcome"), APPENDED)
+    beside = pc.if_else(appended, whole.column("run_id"), "")
+    numbered = whole.append_column("beside", beside).append_column(
+        "number", pa.array(range(whole.num_rows), pa.int64())
+    )
+    keys = ["uri", "version", "beside"]
+    others = [name for name in numbered.schema.names if name not in keys]
     # Without threads the rows of a group come in order.
-    grouped = whole.group_by(keys, use_threads=False).aggregate([(name, "last") for name in others])
+    grouped = numbered.group_by(keys, use_threads=False).aggregate([(name, "last") for name in others])
+    grouped = grouped.sort_by("number_last")
     columns = [grouped.column(name if name in keys else f"{name}_last") for name in whole.schema.names]
     return pa.table(columns, schema=_schema())
 

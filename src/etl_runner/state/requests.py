@@ -18,16 +18,22 @@ BACKFILL_PREFIX = "backfill-"
 
 @dataclass(frozen=True)
 class Backfill:
-    """Load the rows whose cursor is at or after ``start`` and before ``end`` again.
+    """Load the rows whose cursor is at or after ``start`` and before ``end`` again; or the files that were
+    written then.
 
-    ``replace`` removes the destination's rows of that window in the statement that inserts the new ones;
-    ``append`` leaves them. ``allow_empty``: replace even when the source has no row there.
+    ``replace`` removes the destination's rows of that window, or of those files, in the statement that
+    inserts the new ones; ``append`` leaves them. ``allow_empty``: replace even when the source has no row
+    there.
     """
 
-    start: str
-    end: str
+    start: str | None
+    end: str | None
     mode: Literal["replace", "append"] = "replace"
     allow_empty: bool = False
+    only: str | None = None
+    """Files: a glob that narrows the document's."""
+    uris: tuple[str, ...] | None = None
+    """Files: these and no others."""
 
 
 class Requests:
@@ -56,4 +62,6 @@ class Requests:
         stored = self._objects.read(f"{self._prefix}{run_id}.json")
         if stored is None:
             raise PermanentError(f"run {run_id} has no request: start it with `etl-runner backfill`")
-        return Backfill(**jsontypes.loads(stored.data))
+        value = jsontypes.loads(stored.data)
+        uris = value.get("uris")
+        return Backfill(**{**value, "uris": None if uris is None else tuple(uris)})

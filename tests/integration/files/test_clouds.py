@@ -118,3 +118,45 @@ def test_reconcile_tells_files_of_earlier_runs_apart_and_loads_what_is_not_loade
     code, answer = etl_runner(lab, "reconcile", lab.source_id)
     differing = {item["start"]: item["verdict"] for item in answer["ranges"] if item["verdict"] != "equal"}
     assert (code, differing) == (1, {shelf.uri("2.csv"): "missing", shelf.uri("4.csv"): "extra"})
+
+
+def test_a_backfill_replaces_the_rows_of_exactly_its_files(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="in/**/*.csv")
+    for name in ("a", "b", "c"):
+        shelf.put(f"in/{name}.csv", f"id,version,word\n1,1,{name}\n2,1,{name}'\n".encode())
+    assert lab.step_by_step("first").outcome == "ok"
+    # Damage in two files; the third is overwritten, and its new version is not loaded yet.
+    lab.bigquery.query_and_wait(f"DELETE FROM `{lab.path}` WHERE word = 'a'")
+    lab.bigquery.query_and_wait(f"UPDATE `{lab.path}` SET version = 7 WHERE word LIKE 'b%'")
+    shelf.put("in/c.csv", b"id,version,word\n3,2,c\n")
+    code, answer = etl_runner(lab, "backfill", lab.source_id, "--only", "in/[ac].csv")
+    assert (code, answer["outcome"]) == (0, "ok"), answer
+    assert answer["receipt"]["rows_loaded"] == 3
+    wanted = [(1, 1, "a"), (1, 7, "b"), (2, 1, "a'"), (2, 7, "b'"), (3, 2, "c")]
+    assert lab.loaded("id, version, word") == wanted
+    # What the backfill loaded is known: nothing comes twice.
+    assert lab.step_by_step("regular").outcome == "ok"
+    assert lab.loaded("id, version, word") == wanted
+    assert lab.state().watermark is None
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_a_backfill_of_a_time_appends_where_that_is_wanted(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv")
+    shelf.put("a.csv", b"id,version\n1,1\n")
+    assert lab.step_by_step("first").outcome == "ok"
+    shelf.put("b.csv", b"id,version\n2,1\n")
+    window = ("--from", "2020-01-01", "--to", "2999-01-01", "--append")
+    code, answer = etl_runner(lab, "backfill", lab.source_id, *window)
+    assert (code, answer["outcome"]) == (0, "ok"), answer
+    assert lab.step_by_step("regular").outcome == "ok"
+    assert lab.loaded() == [(1, 1), (1, 1), (2, 1)]
+    for wrong, sentence in (
+        (("--to", "2020-01-01"), "nothing to load again"),
+        (("--from", "soon"), "--from: is no time"),
+        ((), "give --from, --to or --only"),
+    ):
+        code, answer = etl_runner(lab, "backfill", lab.source_id, *wrong)
+        assert (code, sentence in answer["error"]["message"]) == (3, True), answer

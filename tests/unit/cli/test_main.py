@@ -8,29 +8,27 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from etl_runner.cli.exits import MEANING, Exit, exit_of
 from etl_runner.cli.main import app
 from etl_runner.errors import ConfigError, CorruptStateError, JobRefused, PermanentError, RetryableError
 
-COMMANDS = [
-    ["validate"],
-    ["plan"],
-    ["run"],
-    ["status"],
-    ["runs"],
-    ["resolve"],
-    ["reset"],
-    ["doctor"],
-    ["files", "replay"],
-    ["local", "up"],
-    ["local", "down"],
-    ["local", "status"],
-]
+
+def _commands(group: typer.Typer, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    for command in group.registered_commands:
+        yield [*path, command.name or command.callback.__name__]  # type: ignore[union-attr]
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from _commands(inner.typer_instance, (*path, str(inner.name)))
+
+
+COMMANDS = list(_commands(app))
 ETL_RUNNER = Path(sys.executable).with_name("etl-runner")
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 
@@ -46,7 +44,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_help_has_an_example_and_json(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
-    assert f"Example: etl-runner {' '.join(command)}" in result.stdout
+    assert f"Example: etl-runner {' '.join(command)}" in " ".join(result.stdout.split())
     assert "--json" in result.stdout
 
 
@@ -127,3 +125,19 @@ def test_the_shell_completes_commands_and_options(shell: str) -> None:
     done = subprocess.run([ETL_RUNNER], env=asked, capture_output=True, text=True, check=False, timeout=60)
     assert "backfill" in done.stdout, done
     assert "reconcile" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("backfill", {"--from", "--to", "--only", "--append", "--allow-empty", "--json"}),
+        ("reconcile", {"--by", "--repair", "--json"}),
+    ],
+)
+def test_the_shell_completes_the_options_of_a_command(command: str, options: set[str]) -> None:
+    words = f"etl-runner {command} --"
+    spoken = {"COMP_WORDS": words, "COMP_CWORD": "2", "_ETL_RUNNER_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [ETL_RUNNER], env={**os.environ, **spoken}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert options <= set(done.stdout.split()), done

@@ -20,7 +20,7 @@ from etl_runner.commit.jobs import (
     tombstone_reason,
 )
 from etl_runner.commit.prepare import check_manifests
-from etl_runner.commit.staging import publish_expression, quote, staging_field
+from etl_runner.commit.staging import publish_expression, quote, staging_field, string_literal
 from etl_runner.commit.steps import MAX_LOAD_BYTES, MAX_LOAD_URIS, commit_steps
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import CorruptStateError, PermanentError
@@ -204,3 +204,14 @@ def test_our_own_job_is_adopted_and_so_is_a_tombstone() -> None:
 def test_a_foreign_job_is_not_adopted(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(CorruptStateError, match=words):
         check_adopted(_status(**changes), "load", {"etl_run": "r"}, LOAD)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_a_text_literal_is_one_literal_on_one_line_that_means_the_text(text: str) -> None:
+    literal = string_literal(text)
+    inside = literal[1:-1]
+    assert literal[0] == literal[-1] == "'"
+    assert not {"\n", "\r"} & set(inside)
+    assert re.fullmatch(r"(?:[^'\\]|\\['\\nr])*", inside)
+    meant = {"n": "\n", "r": "\r"}
+    assert re.sub(r"\\(.)", lambda found: meant.get(found[1], found[1]), inside) == text

@@ -13,9 +13,10 @@ from etl_runner.execution.unit import execute_unit
 from etl_runner.planning.plan import Plan
 from etl_runner.rejects.corrections import Corrections
 from etl_runner.rejects.reader import StagedRejects
-from etl_runner.rejects.replay import ReplayPlanner
+from etl_runner.rejects.replay import ReplayPlanner, superseded
 from etl_runner.rejects.table import RejectedRow, RejectedRun
 from etl_runner.state.document import State
+from etl_runner.state.ledger import LedgerEntry
 from tests.faults.files_world import SETTINGS, SOURCE, FilesWorld
 
 FIELDS = [("id", "INTEGER"), ("n", "INTEGER"), ("seen_at", "TIMESTAMP"), ("_etl_source_file", "STRING")]
@@ -122,3 +123,18 @@ def test_what_is_rejected_again_says_where_its_file_has_it(tmp_path: Path) -> No
     assert told[-1] == (None, None, 2, 0)
     # Corrections name a row by its unit and its place.
     assert len({(reject.unit, place) for reject, place in zip(again, told, strict=True)}) == len(rows)
+
+
+def test_rejects_of_a_file_that_was_replaced_since_are_not_replayed() -> None:
+    def entry(uri: str, run_id: str, outcome: str = "loaded") -> LedgerEntry:
+        return LedgerEntry(uri, "1", 1, "2026-01-01T00:00:00Z", 1, outcome, run_id, 1)
+
+    def row(run_id: str, file: str | None) -> RejectedRow:
+        return RejectedRow(run_id, "u0", file, 1, 1, 0, "id", "bad", "x", {}, {})
+
+    entries = [entry("a", "r1"), entry("b", "r1"), entry("a", "backfill-1", "replaced"), entry("a", "r2")]
+    stale = superseded(entries)
+    assert stale(row("r1", "a"))
+    assert stale(row("forgotten", "a"))  # compacted away: it lies before what took its place
+    assert not any(stale(row(run, "a")) for run in ("backfill-1", "r2"))
+    assert not any(stale(row("r1", file)) for file in ("b", None))

@@ -151,3 +151,19 @@ def test_what_a_death_left_is_deleted_the_next_time() -> None:
     sea.commit(COMPACT_FROM)
     assert not {f"{n}-r{n}.parquet" for n in range(1, COMPACT_FROM)} & sea.segments()
     assert sea.ledger.known(sea.store.read()) == {_entry(n).key for n in range(1, sea.epoch + 1)}
+
+
+def test_compaction_keeps_what_was_appended_and_the_order_of_commits() -> None:
+    """Rows of a file count from its last ``replaced`` on."""
+    ledger, store = _filled(COMPACT_FROM)
+    again = [
+        replace(_entry(3), outcome="appended", run_id="a"),
+        replace(_entry(3), outcome="replaced", run_id="b", rows=5),
+        replace(_entry(3), outcome="appended", run_id="c"),
+        replace(_entry(3), outcome="appended", run_id="d"),
+    ]
+    names = [ledger.write(entry.run_id, 100 + n, [entry]) for n, entry in enumerate(again)]
+    store.change(lambda state: replace(state, ledger=(*state.ledger, *names), epoch=200))
+    assert ledger.compact(store)
+    kept = [(e.run_id, e.rows) for e in ledger.read(store.read()) if e.uri == _entry(3).uri]
+    assert kept == [("a", 3), ("b", 5), ("c", 3), ("d", 3)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from etl_runner.config.connections import BucketConnection
 from etl_runner.config.files import FileSource
 from etl_runner.convert.fields import BqField
-from etl_runner.errors import FileError
+from etl_runner.errors import ConfigError, FileError, Problem
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.sources.base import (
     Description,
@@ -21,6 +21,7 @@ from etl_runner.sources.base import (
     Session,
     SourceColumn,
 )
+from etl_runner.sources.files.again import chosen_again
 from etl_runner.sources.files.store import FileStore, FileVersion
 from etl_runner.sources.files.window import Chosen, choose, matching
 
@@ -137,6 +138,9 @@ class FilesSource:
         if self._found is None:
             store = self._open_store()
             chosen = choose(self._document, self._candidates(store), self._scope)
+            if chosen.given and not chosen.files:
+                message = f"no file of {self._connection.bucket} that matches is meant: nothing to load again"
+                raise ConfigError("backfill", (Problem("--from", message),))
             looked, detected = self._detect(store, chosen) if chosen.files else (None, None)
             self._found = chosen, looked, detected
         return self._found
@@ -145,7 +149,9 @@ class FilesSource:
         # A catalog is made of what the bucket has, whatever event led to the run.
         if self._scope.files is not None and self._document.load_type != "catalog":
             return iter(self._scope.files)
-        return matching(store, self._connection.prefix, self._document.file_pattern)
+        files = matching(store, self._connection.prefix, self._document.file_pattern)
+        again = self._scope.again
+        return files if again is None else chosen_again(files, again, self._connection.prefix)
 
     def _detect(self, store: FileStore, chosen: Chosen) -> tuple[Looked, Detected]:
         from etl_runner.formats import format_named

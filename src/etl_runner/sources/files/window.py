@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from etl_runner.config.files import FileSource
 from etl_runner.errors import FileError
-from etl_runner.planning.plan import Window
+from etl_runner.planning.plan import GIVEN, Window
 from etl_runner.sources.base import Scope
 from etl_runner.sources.files.globs import compile_glob
 from etl_runner.sources.files.store import FileStore, FileVersion
@@ -28,6 +28,8 @@ class Chosen:
     matching: int
     ignored: tuple[FileVersion, ...] = ()
     """Overwritten files that the document wants left alone."""
+    given: bool = False
+    """Somebody chose them, for a backfill."""
 
     @property
     def bytes(self) -> int:
@@ -37,11 +39,17 @@ class Chosen:
     def window(self) -> Window:
         """For people: how many files, and when the oldest and the newest were written."""
         times = sorted(file.modified for file in self.files)
+        rule = {"rule": GIVEN} if self.given else {}
         return Window(
             "files",
             low=times[0] if times else None,
             high=times[-1] if times else None,
-            detail={"files": len(self.files), "matching": self.matching, "ignored": len(self.ignored)},
+            detail={
+                "files": len(self.files),
+                "matching": self.matching,
+                "ignored": len(self.ignored),
+                **rule,
+            },
         )
 
 
@@ -61,6 +69,9 @@ def choose(document: FileSource, files: Iterable[FileVersion], scope: Scope) -> 
         FileError: a file was overwritten after it was loaded, and the document says ``on_overwrite: fail``.
     """
     order = _order(document)
+    if scope.again is not None:
+        found = sorted(files, key=order)
+        return Chosen(tuple(found), len(found), given=True)
     if document.load_type == "catalog":
         if document.selection == "all":
             found = sorted(files, key=order)
