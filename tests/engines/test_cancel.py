@@ -60,6 +60,12 @@ def engine_of(server: DataflowServer, client: Any = None) -> DataflowJobs:
     return DataflowJobs(settings, lambda: client or dataflow_jobs_client(settings))
 
 
+def test_a_job_that_always_fails_is_tried_four_times(serve: Serve) -> None:
+    job = launch(serve("raise SystemExit(1)"), "run-1")
+    until(lambda: not job.active, "the job's end")
+    assert (job.attempts, job.to_json()["currentState"]) == (4, "JOB_STATE_FAILED")
+
+
 def test_the_runs_job_is_cancelled_and_no_other(serve: Serve) -> None:
     server = serve("import time; time.sleep(600)")
     mine, other = launch(server, "run-1"), launch(server, "run-10")

@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
 UNITS = 16
 DASK = str(Path(sys.executable).parent / "dask")
+WORKER = str(Path(__file__).with_name("dask_worker.py"))
 ENV = {
     "PATH": os.environ["PATH"],
     "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}",
@@ -57,7 +58,7 @@ class Cluster:
         self, name: str, processes: int, around: Callable[[Sequence[str]], Sequence[str]] = list
     ) -> Child:
         """Worker processes of one thread each, which are started again when they die."""
-        command = [DASK, "worker", self.address, "--nworkers", str(processes), "--nthreads", "1"]
+        command = [sys.executable, WORKER, self.address, "--nworkers", str(processes), "--nthreads", "1"]
         command += ["--no-dashboard", "--memory-limit", "0", "--local-directory", str(self._logs)]
         child = Child.start(name, around(command), log=self._logs / f"{name}.log", env=ENV, cwd=REPOSITORY)
         self.children.append(child)

@@ -16,6 +16,7 @@ from etl_runner.cli.deployment import cloud_deployment
 from etl_runner.cli.main import app
 from etl_runner.planning.launch import job_name
 from local import rest
+from local.dataflow import job as dataflow_job
 from local.stack import Stack
 from tests.conftest import Database
 from tests.integration.exactness.lab import Lab, orders, sentence, until
@@ -74,11 +75,18 @@ def test_a_plan_at_the_threshold_chooses_dataflow_by_itself(lab: Lab) -> None:
     assert (job.to_json()["currentState"], job.attempts) == ("JOB_STATE_DONE", 1)
 
 
-def test_a_row_that_does_not_fit_fails_the_run_by_name_and_loads_nothing(lab: Lab) -> None:
+def test_a_row_that_does_not_fit_fails_the_run_by_name_and_loads_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Dataflow would start two more pipelines, of some seconds each; that it does is test_cancel's.
+    monkeypatch.setattr(dataflow_job, "ATTEMPTS", 2)
     orders(lab, 100, engine="dataflow", unit_rows=25)
     lab.database.execute("ALTER TABLE orders ADD COLUMN day date DEFAULT '2020-01-01'")
     lab.database.execute("UPDATE orders SET day = 'infinity' WHERE id = 77; ANALYZE orders")
-    said = sentence(lab.run(timeout=SECONDS))
+    ended = lab.run(timeout=SECONDS)
+    said = sentence(ended)
+    (job,) = lab.stack.dataflow.jobs(job_name(ended.execution))
+    assert (job.to_json()["currentState"], job.attempts) == ("JOB_STATE_FAILED", 2)
     assert "unit u" in said
     assert "row " in said
     assert "column 'day'" in said
