@@ -107,9 +107,11 @@ def distribution(
     conditions = [] if kind == "key" else [f"{key} >= {sql_literal(_FIRST_DAY, 'date')}"]
     if incremental is not None and incremental.column.name == column.name:
         conditions.append(incremental.condition)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    conditions.append(f"{key} IS NOT NULL")
+    one = f"SELECT CAST({key} AS CHAR) FROM {relation.sql} AS t WHERE {' AND '.join(conditions)}"
+    # MIN and MAX together read the whole index between two bounds; either end by its order reads one row.
     ends = control.one(
-        f"SELECT CAST(MIN({key}) AS CHAR), CAST(MAX({key}) AS CHAR) FROM {relation.sql} AS t{where}",
+        f"SELECT ({one} ORDER BY {key} LIMIT 1), ({one} ORDER BY {key} DESC LIMIT 1)",
         f"reading the ends of {column.name}",
     )
     if ends[0] is None:
