@@ -53,7 +53,8 @@ def test_planning_submits_as_many_queries_whatever_the_size_and_reads_no_other_c
         lab.sql(
             f"CREATE TABLE {{source}}.{table} (id INT64, at TIMESTAMP, note STRING) PARTITION BY DATE(at)",
             f"INSERT INTO {{source}}.{table} SELECT n, "
-            f"TIMESTAMP_ADD(TIMESTAMP '2026-01-01', INTERVAL n MINUTE), 'x' FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n",
+            f"TIMESTAMP_ADD(TIMESTAMP '2026-01-01', INTERVAL n MINUTE), 'x' "
+            f"FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n",
         )
         source = lab.put(**fields, source_table_name=table, dest_table_name=f"loaded_{table}")
         with monkeypatch.context() as patches:
