@@ -23,7 +23,7 @@ class Calls:
         self.gets = 0
         self.run: list[str] = []
         self.dry: list[str] = []
-        request = Connection.api_request
+        request: Any = Connection.api_request
 
         def counted(connection: Connection, *args: Any, **kwargs: Any) -> Any:
             data = kwargs.get("data") or {}

@@ -41,7 +41,8 @@ class Counted:
 def test_planning_a_transactional_load_asks_the_same_and_scans_nothing_whatever_the_size(
     mariadb: Database, monkeypatch: pytest.MonkeyPatch, low: dict[str, str] | None, column: str
 ) -> None:
-    cursor = {"at": "timestamp_column", "k": "incrementing_column"}[column]
+    names = {"at": "timestamp_column", "k": "incrementing_column"}
+    document: dict[str, Any] = {"load_type": "transactional", names[column]: column}
     asked, read, units = [], [], []
     for table, rows in (("small", 12_000), ("large", 120_000)):
         mariadb.execute(
@@ -49,7 +50,7 @@ def test_planning_a_transactional_load_asks_the_same_and_scans_nothing_whatever_
             f"INSERT INTO {table} SELECT seq, '2020-01-01' + INTERVAL seq MINUTE FROM seq_1_to_{rows}",
             f"ANALYZE TABLE {table}",
         )
-        source = source_of(mariadb, source_table_name=table, load_type="transactional", **{cursor: column})
+        source = source_of(mariadb, source_table_name=table, **document)
         with monkeypatch.context() as patches:
             counted = Counted(patches)
             plan, _ = plan_of(source, unit_rows=1_000, watermark=low and {"value": low[column]})
