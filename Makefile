@@ -37,7 +37,7 @@ bench-events: setup  ## Latency and files/s of object events, beside one job per
 	@$(PY) -m benchmarks.events $(BENCH_ARGS)
 
 test: setup lint type  ## Lint, types and every test
-	$(PY) -m pytest -n $(WORKERS) --dist loadscope -q $(PYTEST_ARGS)
+	ETL_LOCAL_BIGQUERY_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadscope -q $(PYTEST_ARGS)
 
 unit: setup  ## Only the tests that need no server
 	$(PY) -m pytest -q -m "not stack and not slow" tests/unit $(PYTEST_ARGS)

@@ -20,6 +20,8 @@ departs from the BigQuery API reference in a way that the project relies on:
 - ``load.run``: one load at a time. The first ones after the start define the storage emulator to DuckDB,
   which must not happen twice at once; and several DuckDB readers of fake-gcs-server at once now and then get
   a piece of a file for an answer, and fail with an error that is not even text.
+- ``database._connect``: DuckDB computes with as many threads as ``ETL_LOCAL_BIGQUERY_THREADS`` says, where it
+  is set. Of the tests' small tables it takes up to a quarter less of the processor with one than with two.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -58,6 +61,16 @@ _original_load = tables.load
 _original_run = query._run
 _original_column = read._column
 _original_session = read.create_session
+_original_connect = database._connect
+
+
+@functools.cache
+def connect() -> Any:
+    """The connection of which all others are cursors."""
+    connection = _original_connect.__wrapped__()
+    if threads := os.environ.get("ETL_LOCAL_BIGQUERY_THREADS"):
+        connection.execute(f"SET threads = {int(threads)}")
+    return connection
 
 
 @contextlib.contextmanager
@@ -291,6 +304,7 @@ def apply() -> None:
     installed = importlib.metadata.version("local-bigquery")
     if installed != VERSION:
         raise RuntimeError(f"the corrections are for local-bigquery {VERSION}, installed is {installed}")
+    database._connect = connect
     runner.HANDLERS["load"] = exclusively(load.run, _load_lock)
     load._reader = reader
     load._projection = projection
