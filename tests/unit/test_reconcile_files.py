@@ -11,7 +11,7 @@ from etl_runner.config.parse import parse_source
 from etl_runner.convert.fields import BqField
 from etl_runner.errors import ConfigError
 from etl_runner.planning.plan import Destination
-from etl_runner.reconcile.files import check_comparable, compare_files
+from etl_runner.reconcile.files import batches, check_comparable, compare_files
 from etl_runner.sources.files.store import FileVersion
 from etl_runner.state.ledger import LedgerEntry
 
@@ -44,14 +44,23 @@ def _document(**fields: Any) -> FileSource:
     return parsed
 
 
+RELOAD: list[str] = []
+"""What the last comparison would have a backfill repair."""
+
+
 def _verdicts(
-    listed: list[FileVersion], entries: list[LedgerEntry], found: dict[str, int]
+    listed: list[FileVersion],
+    entries: list[LedgerEntry],
+    found: dict[str | None, int],
+    last_run: str | None = None,
+    **fields: Any,
 ) -> dict[str, tuple[int, int, str]]:
     def ask(sql: str) -> list[list[Any]]:
         assert "`p.d.landing`" in sql
-        return [[f"gs://b/{name}", count] for name, count in found.items()]
+        return [[name and f"gs://b/{name}", count] for name, count in found.items()]
 
-    comparison = compare_files(listed, entries, TABLE, ask)
+    comparison = compare_files(_document(**fields), listed, entries, TABLE, ask, last_run)
+    RELOAD[:] = [uri.removeprefix("gs://b/") for uri in comparison.reload]
     return {
         str(item.start).removeprefix("gs://b/"): (item.source_rows, item.destination_rows, item.verdict)
         for item in comparison.ranges
@@ -96,20 +105,86 @@ def test_of_adopted_files_nothing_is_said() -> None:
     assert _verdicts([_file("a")], [_entry("a", 0, "adopted")], {"a": 4}) == {}
 
 
+def test_only_what_is_still_as_it_was_loaded_is_reloaded() -> None:
+    entries = [_entry("a", 3), _entry("b", 3), _entry("b", 3, version="2"), _entry("gone", 2)]
+    listed = [_file("a"), _file("b", "2"), _file("unknown"), _file("new")]
+    found: dict[str | None, int] = {"a": 2, "b": 3, "gone": 9, "unknown": 1}
+    assert {name: verdict for name, (_, _, verdict) in _verdicts(listed, entries, found).items()} == {
+        "a": "missing",
+        "b": "missing",
+        "gone": "extra",
+        "unknown": "not loaded",
+        "new": "not loaded",
+    }
+    assert RELOAD == ["a", "unknown"]
+    replayed = [_entry("a", 3, rejects=1), _entry("rejects:r", 1, "replayed")]
+    _verdicts(listed, replayed, {"a": 2})
+    assert "a" not in RELOAD
+
+
+def test_rows_of_a_backfill_take_the_place_of_others_or_come_beside_them() -> None:
+    entries = [
+        _entry("a", 3),
+        _entry("a", 4, "replaced", version="2"),
+        _entry("a", 4, "appended", version="2"),
+    ]
+    assert _verdicts([_file("a", "2")], entries, {"a": 7}) == {"a": (8, 7, "missing")}
+    assert RELOAD == []  # it was wanted twice
+    assert _verdicts([_file("a", "2")], entries[:2], {"a": 7}) == {"a": (4, 7, "extra")}
+    assert RELOAD == ["a"]
+
+
+def test_a_catalog_holds_the_files_of_its_last_run_and_those_are_the_bucket_s() -> None:
+    fields = {"load_type": "catalog", "file_selection": "all"}
+    old = [_entry(name, 9) for name in ("a", "long-gone")]
+    now = [
+        LedgerEntry(f"gs://b/{name}", "1", 10, WHEN, 3, "loaded", "last")
+        for name in ("a", "b", "c", "x", "v")
+    ]
+    listed = [_file(name) for name in ("a", "b", "c", "new")] + [_file("v", "2")]
+    found: dict[str | None, int] = {"a": 3, "b": 2, "c": 6, "x": 3, "v": 3, "odd": 1, None: 2}
+    verdicts = _verdicts(listed, [*old, *now], found, "last", **fields)
+    assert {name: verdict for name, (_, _, verdict) in verdicts.items()} == {
+        "a": "equal",
+        "b": "missing",
+        "c": "extra",
+        "x": "extra",
+        "v": "not loaded",
+        "new": "not loaded",
+        "odd": "extra",
+        "(no file)": "extra",
+    }
+
+
+def test_of_an_upsert_s_files_fewer_rows_are_no_difference() -> None:
+    fields = {"load_type": "upsert", "primary_key_column": "id"}
+    entries = [_entry("a", 3), _entry("b", 3), _entry("c", 3)]
+    listed = [_file(name) for name in "abcd"]
+    assert _verdicts(listed, entries, {"a": 3, "b": 1, "c": 4}, **fields) == {
+        "a": (3, 3, "equal"),
+        "b": (3, 1, "equal"),
+        "c": (3, 4, "extra"),
+        "d": (0, 0, "not loaded"),
+    }
+    assert RELOAD == []
+
+
+def test_files_are_repaired_in_groups_that_one_statement_names() -> None:
+    uris = [f"gs://b/{'n' * 900}{number}" for number in range(1_200)]
+    groups = batches(uris)
+    assert [uri for group in groups for uri in group] == uris
+    assert len(groups) > 1
+    assert max(sum(len(uri) + 4 for uri in group) for group in groups) < 900_000
+    assert batches([]) == []
+
+
 @pytest.mark.parametrize(
-    ("document", "destination", "message"),
+    ("destination", "message"),
     [
-        (_document(load_type="catalog"), TABLE, "load_type: rows are told by file where"),
-        (_document(), Destination("p", "d", "t", "EU", False, SCHEMA), "p.d.t does not exist"),
-        (_document(), Destination("p", "d", "t", "EU", True, SCHEMA[:1]), "no column _etl_source_file"),
+        (Destination("p", "d", "t", "EU", False, SCHEMA), "p.d.t does not exist"),
+        (Destination("p", "d", "t", "EU", True, SCHEMA[:1]), "no column _etl_source_file"),
     ],
 )
-def test_what_cannot_be_told_apart_by_file_is_refused(
-    document: FileSource, destination: Destination, message: str
-) -> None:
+def test_what_cannot_be_told_apart_by_file_is_refused(destination: Destination, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_comparable(document, destination)
-
-
-def test_a_source_that_appends_files_can_be_compared() -> None:
-    check_comparable(_document(), TABLE)
+        check_comparable(destination)

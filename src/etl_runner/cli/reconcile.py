@@ -23,15 +23,17 @@ from etl_runner.cli.run import Ended, follow
 from etl_runner.cli.sources import check_id
 from etl_runner.cli.watch import watch_on
 from etl_runner.commit.close import RunKey
+from etl_runner.commit.ranges import SOURCE_FILE
 from etl_runner.config.database import DatabaseSource
 from etl_runner.config.files import FileSource
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.destination import find_destination
 from etl_runner.reconcile.compare import Comparable, Comparison, compare, repairs
-from etl_runner.reconcile.files import SOURCE_FILE, check_comparable, compare_files
+from etl_runner.reconcile.files import batches, check_comparable, compare_files
 from etl_runner.reconcile.ranges import Unit
 from etl_runner.sources.files.window import matching
 from etl_runner.state.ledger import Ledger
+from etl_runner.state.receipts import Receipts
 from etl_runner.state.requests import BACKFILL_PREFIX, Backfill, Requests
 from etl_runner.state.store import StateStore
 
@@ -61,7 +63,7 @@ def reconcile(
 
     One scan of the table on either side, up to where the source is settled. The repair is a backfill of
     exactly the ranges that differ; a catalog is repaired by a run. Files are compared by their rows; the
-    repair loads those that were not loaded.
+    repair loads again those that differ and are still what was loaded, and those that were not loaded.
 
     Example: etl-runner reconcile orders --by day
 
@@ -88,7 +90,7 @@ def reconcile(
                 break
         found = look()
     answer = {"source_id": source, **asdict(found), "differing": len(found.differing), "repairs": runs}
-    Output(as_json).answer(answer, *_page(source, found, runs))
+    Output(as_json).answer(answer, *_page(source, found, runs, catalog=document.load_type == "catalog"))
     if found.differing:
         raise typer.Exit(Exit.FAILED)
 
@@ -117,30 +119,41 @@ def _files(deployment: Deployment, resolved: ResolvedSource, document: FileSourc
     destination = find_destination(
         document, names.project, names.dataset, names.bigquery_location, deployment.jobs
     )
-    check_comparable(document, destination)
+    check_comparable(destination)
     # The bucket first: a file that is committed meanwhile is in the ledger by then.
     prefix = getattr(resolved.connection, "prefix", None) or ""
     listed = list(matching(deployment.open_files(resolved), prefix, document.file_pattern))
     state = StateStore(deployment.state, resolved.source_id).read()
     entries = Ledger(deployment.state, resolved.source_id).read(state)
-    return compare_files(listed, entries, destination, deployment.jobs.rows)
+    last_run = None
+    if document.load_type == "catalog":
+        # The receipt of the last run is written after the state: it may lie there only.
+        receipts = [*Receipts(deployment.state, resolved.source_id).all()]
+        receipts += [state.last.receipt] if state.last is not None else []
+        made = [item for item in receipts if item["outcome"] == "ok" and item.get("disposition") == "replace"]
+        last_run = max(made, key=lambda item: int(item["epoch"]), default={"run_id": None})["run_id"]
+    return compare_files(document, listed, entries, destination, deployment.jobs.rows, last_run)
 
 
 def _requested(
     deployment: Deployment, source: str, document: SourceDocument, found: Comparison
 ) -> list[str | None]:
     """The ids of the runs that repair what differs, their requests left; None: a regular run does."""
-    if not isinstance(document, DatabaseSource):
-        return [None] if any(item.verdict == "not loaded" for item in found.differing) else []
     if document.load_type == "catalog":
         return [None]
+    # What the source does not have was counted: it is meant to go.
+    if isinstance(document, DatabaseSource):
+        asked = [Backfill(start, end, "replace", allow_empty=True) for start, end in repairs(found)]
+    else:
+        asked = [Backfill(None, None, "replace", True, uris=uris) for uris in batches(found.reload)]
     requests = Requests(deployment.state, source)
     ids: list[str | None] = []
-    for start, end in repairs(found):
+    for request in asked:
         run_id = f"{BACKFILL_PREFIX}{secrets.token_hex(8)}"
-        # What the source does not have was counted: it is meant to go.
-        requests.write(run_id, Backfill(start, end, "replace", allow_empty=True))
+        requests.write(run_id, request)
         ids.append(run_id)
+    if any(item.verdict == "not loaded" and item.start not in found.reload for item in found.differing):
+        ids.append(None)
     return ids
 
 
@@ -155,7 +168,9 @@ def _run(deployment: Deployment, source: str, run_id: str | None) -> Ended:
     return ended
 
 
-def _page(source: str, found: Comparison, runs: list[dict[str, Any]]) -> list[RenderableType]:
+def _page(
+    source: str, found: Comparison, runs: list[dict[str, Any]], *, catalog: bool
+) -> list[RenderableType]:
     page: list[RenderableType] = []
     if found.differing:
         table = Table("from", "to", "", box=None, pad_edge=False)
@@ -176,13 +191,20 @@ def _page(source: str, found: Comparison, runs: list[dict[str, Any]]) -> list[Re
     page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
     if found.left_out:
         page.append(Text(f"counted, not summed: {', '.join(found.left_out)}", style="dim"))
-    if things == "files" and any(item.verdict != "not loaded" for item in found.differing):
-        page.append(Text("rows of files that are loaded are not repaired: the file may have changed since"))
-    elif any(item.verdict == "extra" for item in found.differing):
+    left = 0
+    if things == "files" and not catalog:
+        left = sum(i.verdict != "not loaded" and i.start not in found.reload for i in found.differing)
+    if left:
+        page.append(
+            Text(
+                f"{left} of them cannot be repaired from the bucket: the file is gone, or was loaded in other"
+                " versions, or its rejects were replayed"
+            )
+        )
+    elif things != "files" and any(item.verdict == "extra" for item in found.differing):
         page.append(
             Text("the destination has more: rows that were deleted at the source, or moved to a newer cursor")
         )
-    mends = things != "files" or any(item.verdict == "not loaded" for item in found.differing)
-    if found.differing and mends and not runs:
+    if len(found.differing) > left and not runs:
         page.append(Text(f"etl-runner reconcile {source} --repair loads what differs again"))
     return page

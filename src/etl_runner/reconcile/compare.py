@@ -75,6 +75,8 @@ class Comparison:
     compared: tuple[str, ...]
     left_out: tuple[str, ...]
     up_to: str | None
+    reload: tuple[str, ...] = ()
+    """URIs of the files that a backfill repairs."""
 
     @property
     def differing(self) -> tuple[RangeResult, ...]:

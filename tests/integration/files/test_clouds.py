@@ -118,6 +118,33 @@ def test_reconcile_tells_files_of_earlier_runs_apart_and_loads_what_is_not_loade
     code, answer = etl_runner(lab, "reconcile", lab.source_id)
     differing = {item["start"]: item["verdict"] for item in answer["ranges"] if item["verdict"] != "equal"}
     assert (code, differing) == (1, {shelf.uri("2.csv"): "missing", shelf.uri("4.csv"): "extra"})
+    code, answer = etl_runner(lab, "reconcile", lab.source_id, "--repair")
+    assert (code, answer["differing"], len(answer["repairs"])) == (0, 0, 1), answer
+    rows = [(number, version) for number in (1, 2, 3) for version in (1, 2)]
+    assert lab.loaded() == [*rows, (4, 1)]
+
+
+@pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
+def test_reconcile_finds_and_repairs_what_a_catalog_of_files_lacks_or_has_too_much(shelf: Shelf) -> None:
+    lab = shelf.lab
+    shelf.document(file_pattern="*.csv", load_type="catalog", file_selection="all")
+    for number in (1, 2, 3):
+        shelf.put(f"{number}.csv", b"id,version\n%d,1\n%d,2\n" % (number, number))
+    assert lab.step_by_step("first").outcome == "ok"
+    code, answer = etl_runner(lab, "reconcile", lab.source_id)
+    assert (code, answer["differing"], len(answer["ranges"])) == (0, 0, 3), answer
+    lab.bigquery.query_and_wait(f"DELETE FROM `{lab.path}` WHERE id = 1 AND version = 1")
+    lab.bigquery.query_and_wait(f"INSERT INTO `{lab.path}` SELECT * FROM `{lab.path}` WHERE id = 2")
+    lab.bigquery.query_and_wait(f"INSERT INTO `{lab.path}` (id, version) VALUES (9, 9)")
+    shelf.put("3.csv", b"id,version\n3,5\n")
+    code, answer = etl_runner(lab, "reconcile", lab.source_id)
+    differing = {item["start"]: item["verdict"] for item in answer["ranges"] if item["verdict"] != "equal"}
+    names = [shelf.uri(f"{number}.csv") for number in (1, 2, 3)]
+    wanted = dict(zip(names, ("missing", "extra", "not loaded"), strict=True))
+    assert (code, differing) == (1, {**wanted, "(no file)": "extra"})
+    code, answer = etl_runner(lab, "reconcile", lab.source_id, "--repair")
+    assert (code, answer["differing"], len(answer["repairs"])) == (0, 0, 1), answer
+    assert lab.loaded() == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 5)]
 
 
 def test_a_backfill_replaces_the_rows_of_exactly_its_files(shelf: Shelf) -> None:
