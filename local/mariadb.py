@@ -56,12 +56,13 @@ class MariaDbServer:
     _home: Path | None = field(default=None, repr=False)
 
     @classmethod
-    def start(cls, log: Path, *options: str) -> MariaDbServer:
+    def start(cls, log: Path, *options: str, within: Path | None = None) -> MariaDbServer:
         """Start a server over a fresh folder, which :meth:`stop` removes.
 
         Args:
             log: the server's log.
             options: further ones of its command line.
+            within: where its folder is made, ``/var/tmp`` when absent.
 
         Raises:
             ProcessFailedError: the server did not start; the message has the end of its log.
@@ -70,7 +71,7 @@ class MariaDbServer:
         program, install = programs()
         account = _ACCOUNT if os.geteuid() == 0 else None
         # A short path that every account may walk to; a socket's path has at most 107 characters.
-        home = Path(tempfile.mkdtemp(prefix="etl-runner-mariadb-", dir="/var/tmp"))
+        home = Path(tempfile.mkdtemp(prefix="etl-runner-mariadb-", dir=within or "/var/tmp"))  # noqa: S108 - mkdtemp
         password = secrets.token_urlsafe(18)
         grant = home / "init.sql"
         grant.touch(mode=0o600)
@@ -118,10 +119,12 @@ class MariaDbServer:
         )
 
     @classmethod
-    def from_environment(cls, log: Path, *, environ: Mapping[str, str]) -> MariaDbServer:
+    def from_environment(
+        cls, log: Path, *, environ: Mapping[str, str], within: Path | None = None
+    ) -> MariaDbServer:
         """The server that ``ETL_TEST_MYSQL_URL`` names, else one of our own."""
         url = environ.get(TEST_URL)
-        return cls.at(url) if url else cls.start(log)
+        return cls.at(url) if url else cls.start(log, within=within)
 
     def connect(self, database: str | None = None, **options: Any) -> Any:
         """A pymysql connection that commits each statement by itself unless told otherwise."""

@@ -15,6 +15,7 @@ import pytest
 
 from etl_runner.gcp import clients
 from local.azure import AzureServer
+from local.data_folder import memory_folder
 from local.mariadb import MariaDbServer
 from local.matrix.cells import Cell, Cells, Place, Result
 from local.matrix.databases import DATABASE, BigQuery, Database, MariaDb, Postgres
@@ -50,7 +51,7 @@ def databases(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         if source == "postgresql":
             return Postgres(stack.postgres, folder)
         if source == "mysql":
-            started.append(MariaDbServer.start(folder / "mariadb.log"))
+            started.append(MariaDbServer.start(folder / "mariadb.log", within=memory_folder()))
             return MariaDb(started[0], folder)
         stack.bigquery.create_dataset(DATABASE)
         client = clients.bigquery_client(stack.settings)

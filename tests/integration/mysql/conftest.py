@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from local.data_folder import memory_folder
 from local.mariadb import MariaDbServer
 from local.stack import Stack
 from tests.conftest import Database as Postgres
@@ -19,7 +20,9 @@ from tests.integration.mysql.support import Database
 @pytest.fixture(scope="session")
 def mariadb_server(server_dir: Path) -> Iterator[MariaDbServer]:
     """``ETL_TEST_MYSQL_URL``'s server, else a MariaDB of our own."""
-    server = MariaDbServer.from_environment(server_dir / "mariadb.log", environ=os.environ)
+    server = MariaDbServer.from_environment(
+        server_dir / "mariadb.log", environ=os.environ, within=memory_folder()
+    )
     yield server
     server.stop()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from etl_runner.errors import PermanentError
+from local.data_folder import memory_folder
 from local.layout import REPOSITORY
 from local.mariadb import MariaDbServer
 from tests.integration.mysql.support import Database, connection_to, plan_of, read_all, source_of
@@ -50,6 +51,7 @@ def encrypted(server_dir: Path, authority: Path) -> Iterator[Database]:
         f"--ssl-cert={authority}/cert.pem",
         f"--ssl-key={authority}/key.pem",
         "--require-secure-transport=ON",
+        within=memory_folder(),
     )
     try:
         connection = server.connect(ssl_disabled=False, ssl_verify_cert=False)
@@ -136,7 +138,7 @@ def test_memory_does_not_grow_with_the_rows(mariadb: Database) -> None:
 
 
 def test_a_server_leaves_nothing_behind(server_dir: Path) -> None:
-    server = MariaDbServer.start(server_dir / "mariadb-short.log")
+    server = MariaDbServer.start(server_dir / "mariadb-short.log", within=memory_folder())
     home = server._home
     assert home is not None
     assert home.exists()
