@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks import databases, files, profile
 from benchmarks.contender import Contender
-from benchmarks.file_data import folder_of
+from benchmarks.file_data import file_of
 from benchmarks.kept import Part, Peak, keep, load, today
 from benchmarks.measure import ROOT, interleaved, run_once
 from benchmarks.profile import Profile
@@ -51,19 +51,19 @@ def _mariadb(arguments: argparse.Namespace) -> list[Suite]:
 
 
 def _files(arguments: argparse.Namespace) -> list[Suite]:
-    rows = arguments.rows
-    _say(f"files of {rows:,} rows")
-    folder = folder_of(arguments.folder, rows)
     found = []
     for kind, title in files.TITLES.items():
-        contenders = files.of_format(kind, folder / f"orders.{kind}", rows, with_peers=arguments.peers)
+        rows = round(arguments.file_rows * files.SHARES.get(kind, 1))
+        _say(f"{kind} of {rows:,} rows")
+        file = file_of(arguments.folder, rows, kind)
+        contenders = files.of_format(kind, file, rows, with_peers=arguments.peers)
         found.append(_measured(title, contenders, arguments))
     return found
 
 
 def _measured(title: str, contenders: list[Contender], arguments: argparse.Namespace) -> Suite:
     figures = interleaved(contenders, arguments.rounds, arguments.folder / "scratch", _say)
-    return Suite(title, arguments.rows, arguments.rounds, tuple(figures))
+    return Suite(title, max(each.rows for each in contenders), arguments.rounds, tuple(figures))
 
 
 def _memory(arguments: argparse.Namespace) -> list[Peak]:
@@ -91,10 +91,9 @@ def _profile(arguments: argparse.Namespace) -> list[Profile]:
     with mariadb(arguments.folder, [rows]) as url:
         _say(f"profile of MariaDB, {rows:,} rows")
         found.append(profile.measure("MariaDB", url, rows, scratch, None))
-    folder = folder_of(arguments.folder, rows)
     for kind, title in {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}.items():
         _say(f"profile of {title}, {rows:,} rows")
-        found.append(profile.measure(title, str(folder / f"orders.{kind}"), rows, scratch, None))
+        found.append(profile.measure(title, str(file_of(arguments.folder, rows, kind)), rows, scratch, None))
     return found
 
 
@@ -126,7 +125,15 @@ def main() -> int:
     parser.add_argument(
         "suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all when none is named"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the tables and files (1000000)")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows of tables, and of profiles (1000000)"
+    )
+    parser.add_argument(
+        "--file-rows",
+        type=int,
+        default=5_000_000,
+        help="rows of files (5000000), of JSON Lines three fifths of it: what a start costs shows in few",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other tools out")
     parser.add_argument(
@@ -152,11 +159,11 @@ def main() -> int:
 
 def _part(name: str, arguments: argparse.Namespace) -> Part:
     """Run one suite, and say what it found unless all is to be said as JSON."""
-    size = (
-        f"--memory-rows {' '.join(map(str, arguments.memory_rows))}"
-        if name == "memory"
-        else f"--rows {arguments.rows}"
-    )
+    size = f"--rows {arguments.rows}"
+    if name == "files":
+        size = f"--file-rows {arguments.file_rows}"
+    elif name == "memory":
+        size = f"--memory-rows {' '.join(map(str, arguments.memory_rows))}"
     rounds = f" --rounds {arguments.rounds}" if name in MEASURES else ""
     peers = "" if arguments.peers or name not in MEASURES else " --no-peers"
     empty = Part(f"python -m benchmarks {name} {size}{rounds}{peers}", today(), load())

@@ -12,8 +12,8 @@ from typing import Any
 _START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _BLOCK = 50_000
 _ROW_GROUP = 100_000
-_DONE = "done-2"
-"""Marks a folder as whole; another name where the files are to be others."""
+_MADE = "made-2"
+"""Marks a file as whole; another name where files are to be made anew."""
 STATES = ("new", "paid", "shipped", "cancelled", "returned")
 
 
@@ -41,21 +41,27 @@ def _order(i: int) -> dict[str, Any]:
     }
 
 
-def folder_of(home: Path, rows: int) -> Path:
-    """A folder with ``orders.csv``, ``orders.jsonl`` and ``orders.parquet`` of ``rows`` rows."""
+def file_of(home: Path, rows: int, kind: str) -> Path:
+    """``orders.csv``, ``orders.jsonl`` or ``orders.parquet`` of ``rows`` rows, made when it is not there."""
     folder = home / f"files-{rows}"
-    if (folder / _DONE).exists():
-        return folder
+    file, done = folder / f"orders.{kind}", folder / f"{kind}-{_MADE}"
+    if done.exists():
+        return file
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "orders.csv").open("w") as csv, (folder / "orders.jsonl").open("w") as lines:
+    if kind == "parquet":
+        _parquet(file, file_of(home, rows, "csv"))
+    elif kind == "csv":
         names = [name for name in _order(1) if name != "lines"]
-        csv.write(",".join(names) + "\n")
-        for block in orders(rows):
-            csv.writelines(",".join(_cell(order[name]) for name in names) + "\n" for order in block)
-            lines.writelines(json.dumps(order) + "\n" for order in block)
-    _parquet(folder)
-    (folder / _DONE).touch()
-    return folder
+        with file.open("w") as csv:
+            csv.write(",".join(names) + "\n")
+            for block in orders(rows):
+                csv.writelines(",".join(_cell(order[name]) for name in names) + "\n" for order in block)
+    else:
+        with file.open("w") as lines:
+            for block in orders(rows):
+                lines.writelines(json.dumps(order) + "\n" for order in block)
+    done.touch()
+    return file
 
 
 def _cell(value: Any) -> str:
@@ -64,7 +70,7 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _parquet(folder: Path) -> None:
+def _parquet(file: Path, source: Path) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -73,13 +79,11 @@ def _parquet(folder: Path) -> None:
     from pyarrow import csv
 
     writer: pq.ParquetWriter | None = None
-    with csv.open_csv(
-        folder / "orders.csv", convert_options=csv.ConvertOptions(column_types=kinds)
-    ) as reader:
+    with csv.open_csv(source, convert_options=csv.ConvertOptions(column_types=kinds)) as reader:
         for table in _groups(reader):
             text = pc.cast(table["shop"], pa.string())
             table = table.set_column(table.schema.get_field_index("shop"), "shop", text)
-            writer = writer or pq.ParquetWriter(folder / "orders.parquet", table.schema, compression="zstd")
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=table.num_rows)
     if writer is not None:
         writer.close()

@@ -13,6 +13,8 @@ TITLES = {
     "jsonl": "nested JSON Lines to Parquet",
     "parquet": "Parquet, 6 columns, casts",
 }
+SHARES = {"jsonl": 0.6}
+"""Of the rows that are asked for, where they take long."""
 _PEER = Path(__file__).with_name("peer_files.py")
 
 

@@ -27,7 +27,7 @@ STEPS = {
     "plan": "planning",
     "read": "read and decode",
     "convert": "convert and check",
-    "write": "encode, compress and write shards; Arrow's threads that read CSV",
+    "write": "encode, compress and write shards",
     "server": "the server, for the same read",
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cold_start import HEAVY, ROOT, ColdStart, function_names, run_python, table
-from benchmarks.file_data import folder_of
+from benchmarks.file_data import file_of
 from benchmarks.measure import environment
 
 # Documents' models; a request that needs none starts without them.
@@ -47,7 +47,7 @@ def test_a_heavy_import_is_named() -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_task_over_files_loads_no_other_source_and_no_other_format(kind: str, tmp_path: Path) -> None:
     rows = 7
-    file = folder_of(tmp_path, rows) / f"orders.{kind}"
+    file = file_of(tmp_path, rows, kind)
     script = (
         "import json, sys, etl_runner.execution.entry, benchmarks.file_task as task; task.main(); "
         "print(json.dumps(sorted(sys.modules)))"

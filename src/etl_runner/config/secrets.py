@@ -60,7 +60,7 @@ class SecretRef(BaseModel):
     the control plane serves for a source's id.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     secret_manager: str | None = None
     env: str | None = None

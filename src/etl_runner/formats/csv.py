@@ -287,7 +287,8 @@ class _Reading:
             return pa.table([pa.array([], pa.string())] * len(include), names=include)
         return pacsv.read_csv(
             pa.BufferReader(data),
-            read_options=pacsv.ReadOptions(block_size=len(data) + 1, column_names=names),
+            # A block is small: to spread its columns over threads costs as much as it saves.
+            read_options=pacsv.ReadOptions(block_size=len(data) + 1, column_names=names, use_threads=False),
             parse_options=pacsv.ParseOptions(
                 delimiter=options.delimiter,
                 quote_char=options.quote if options.quote is not None else False,
