@@ -96,7 +96,7 @@ def test_the_tree_has_no_problem_for_terraform() -> None:
     results = terraform_of(ROOT)
     assert problems(results) == []
     assert [result.name for result in results] == ["terraform fmt", "terraform validate", "terraform test"]
-    assert results[-1].detail == "terraform, Success! 11 passed, 0 failed."
+    assert results[-1].detail == "terraform, Success! 12 passed, 0 failed."
 
 
 @needs_terraform
