@@ -187,8 +187,12 @@ def _page(
     total = f"{source}: {len(found.ranges)} {things}, {show.count(rows)} rows"
     if runs:
         total += f"; repaired by {', '.join(run['run_id'] for run in runs)}"
-    verdict = f"{len(found.differing)} {things} differ" if found.differing else f"all {things} are equal"
-    page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
+    if found.up_to and not found.ranges:
+        text = f"all rows lie behind {found.up_to}, where late ones may come (late_window)"
+        page.append(Text(f"{source}: nothing was compared: {text}"))
+    else:
+        verdict = f"{len(found.differing)} {things} differ" if found.differing else f"all {things} are equal"
+        page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
     if found.left_out:
         page.append(Text(f"counted, not summed: {', '.join(found.left_out)}", style="dim"))
     left = 0

@@ -147,6 +147,17 @@ def test_a_cursor_of_decimals_is_compared_and_backfilled(lab: Lab) -> None:
     assert _loaded(lab) == +wanted
 
 
+def test_a_table_within_its_late_window_is_not_called_equal(lab: Lab) -> None:
+    lab.database.execute("CREATE TABLE orders (id int PRIMARY KEY, note text)")
+    lab.database.execute("INSERT INTO orders SELECT n, 'n' || n FROM generate_series(1, 12) n")
+    lab.put(source_table_name="orders", incrementing_column="id", late_window="100")
+    lab.run_ok()
+    deployment = cloud_deployment(lab.stack.settings)
+    done = CliRunner().invoke(app, ["reconcile", lab.source_id], obj=deployment)
+    assert (done.exit_code, "nothing was compared" in done.stdout) == (0, True), done.stdout
+    assert "equal" not in done.stdout
+
+
 def test_a_backfill_killed_between_its_two_jobs_is_rolled_forward_by_the_next_run(orders: Lab) -> None:
     orders.database.execute("UPDATE orders SET note = 'again' WHERE id = 5")
     run_id = f"backfill-{orders.run_id('killed')}"
