@@ -31,6 +31,7 @@ from etl_runner.planning.destination import find_destination
 from etl_runner.reconcile.compare import Comparable, Comparison, compare, repairs
 from etl_runner.reconcile.files import batches, check_comparable, compare_files
 from etl_runner.reconcile.ranges import Unit
+from etl_runner.reconcile.upsert import UpsertComparison, compare_upsert
 from etl_runner.sources.files.window import matching
 from etl_runner.state.ledger import Ledger
 from etl_runner.state.receipts import Receipts
@@ -61,6 +62,8 @@ def reconcile(
 ) -> None:
     """Compare counts and checksums of source and destination, range by range of the cursor.
 
+    An upsert is compared by ranges of its key, and key by key where a range differs.
+
     One scan of the table on either side, up to where the source is settled. The repair is a backfill of
     exactly the ranges that differ; a catalog is repaired by a run. Files are compared by their rows; the
     repair loads again those that differ and are still what was loaded, and those that were not loaded.
@@ -77,6 +80,8 @@ def reconcile(
     deployment = open_deployment(context, Path(settings) if settings else None, local)
     resolved = load_source(deployment.config, check_id(source))
     document = resolved.document
+    if isinstance(document, DatabaseSource) and document.load_type == "upsert" and by is not None:
+        raise ConfigError("command line", (Problem("--by", "an upsert is compared by ranges of its key"),))
     if not isinstance(document, DatabaseSource) and by is not None:
         raise ConfigError("command line", (Problem("--by", "files are compared one by one"),))
     look = _look(deployment, resolved, cast("Unit | None", by))
@@ -109,6 +114,8 @@ def _look(deployment: Deployment, resolved: ResolvedSource, unit: Unit | None) -
         state = StateStore(deployment.state, source_id).read()
         plan = deployment.planner().make_plan(resolved, RunKey(source_id, NOT_RUN, state.epoch + 1), state)
         asked = cast("Comparable", made)
+        if document.load_type == "upsert":
+            return compare_upsert(asked, document, plan.header, state.watermark, deployment.jobs.rows)
         return compare(asked, document, plan.header, state.watermark, deployment.jobs.rows, unit)
 
     return look
@@ -143,7 +150,8 @@ def _requested(
         return [None]
     # What the source does not have was counted: it is meant to go.
     if isinstance(document, DatabaseSource):
-        asked = [Backfill(start, end, "replace", allow_empty=True) for start, end in repairs(found)]
+        windows = found.windows if isinstance(found, UpsertComparison) else repairs(found)
+        asked = [Backfill(start, end, "replace", allow_empty=True) for start, end in windows]
     else:
         asked = [Backfill(None, None, "replace", True, uris=uris) for uris in batches(found.reload)]
     requests = Requests(deployment.state, source)
@@ -195,6 +203,21 @@ def _page(
         page.append(Text(f"{total}; {verdict}" + (f", up to {found.up_to}" if found.up_to else "")))
     if found.left_out:
         page.append(Text(f"counted, not summed: {', '.join(found.left_out)}", style="dim"))
+    if isinstance(found, UpsertComparison):
+        page += [Text(f"{item.verdict}: {', '.join(map(str, item.key))}") for item in found.keys[:_LISTED]]
+        told = ", ".join(f"{count} {verdict}" for verdict, count in (found.counts or {}).items())
+        if told:
+            page.append(Text(f"keys: {told}"))
+        if {"gone", "doubled"} & set(found.counts or {}):
+            page.append(
+                Text(
+                    "gone: the source has the key no more; doubled: the destination has it more than once; "
+                    "neither is repaired: a merge deletes nothing"
+                )
+            )
+        if found.windows and not runs:
+            page.append(Text(f"etl-runner reconcile {source} --repair merges what differs again"))
+        return page
     left = 0
     if things == "files" and not catalog:
         left = sum(i.verdict != "not loaded" and i.start not in found.reload for i in found.differing)

@@ -109,7 +109,7 @@ def compare(
     if not destination.exists:
         problem = Problem("dest_table_name", f"{destination.path} does not exist: nothing was loaded yet")
         raise ConfigError("reconcile", (problem,))
-    columns, left_out = _columns(source, header)
+    columns, left_out = columns_of(source, header)
     cursor = source.cursor() if document.load_type != "catalog" else None
     table = quote(destination.path)
     if cursor is None:
@@ -121,15 +121,15 @@ def compare(
             ),
         )
         ranges = _judge([None, None], ours, theirs)
-        return Comparison(ranges, _names(columns), left_out, None)
-    field = _cursor_field(document, header)
+        return Comparison(ranges, names_of(columns), left_out, None)
+    field = cursor_field(document, header)
     settled = (watermark or {}).get("settled") or (watermark or {}).get("value")
     if settled is None:
         raise ConfigError("reconcile", (Problem("watermark", "no run was committed yet"),))
     last = cursor.parse(str(settled))
     values = _bounds(source, cursor, field, table, last, ask_destination, unit)
     if not values:
-        return Comparison((), _names(columns), left_out, cursor.text(last))
+        return Comparison((), names_of(columns), left_out, cursor.text(last))
     question = Question(columns, cursor.column, tuple(cursor.literal(value) for value in values))
     ours = _summaries(source, question)
     literals = tuple(constant(cursor.text(value), field) for value in values)
@@ -137,7 +137,7 @@ def compare(
     sql = summary_query(BigQueryDialect(), asked, table, destination=True)
     theirs = summaries(asked, ask_destination(sql))
     texts = [cursor.text(value) for value in values]
-    return Comparison(_judge(texts, ours, theirs), _names(columns), left_out, cursor.text(last))
+    return Comparison(_judge(texts, ours, theirs), names_of(columns), left_out, cursor.text(last))
 
 
 def repairs(comparison: Comparison) -> tuple[tuple[str, str], ...]:
@@ -177,11 +177,11 @@ def _bounds(
     found = [Decimal(str(value)) for value in (ours, theirs) if value is not None]
     if not found:
         return []
-    first = _from_number(cursor, min(found))
+    first = from_number(cursor, min(found))
     return bounds_between(cursor, first, last, unit) if first <= last else []
 
 
-def _from_number(cursor: Cursor, number: Decimal) -> Any:
+def from_number(cursor: Cursor, number: Decimal) -> Any:
     """The cursor's value behind microseconds or days since 1970, or the key itself."""
     if cursor.kind == "key":
         return number
@@ -191,7 +191,7 @@ def _from_number(cursor: Cursor, number: Decimal) -> Any:
     return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=int(number))
 
 
-def _columns(source: Comparable, header: PlanHeader) -> tuple[tuple[Compared, ...], tuple[str, ...]]:
+def columns_of(source: Comparable, header: PlanHeader) -> tuple[tuple[Compared, ...], tuple[str, ...]]:
     natural = {column.name: column for column in source.describe().columns}
     compared, left_out = [], []
     for planned in header.columns:
@@ -213,7 +213,7 @@ def _columns(source: Comparable, header: PlanHeader) -> tuple[tuple[Compared, ..
     return tuple(compared), tuple(left_out)
 
 
-def _cursor_field(document: DatabaseSource, header: PlanHeader) -> BqField:
+def cursor_field(document: DatabaseSource, header: PlanHeader) -> BqField:
     for planned in header.columns:
         if planned.source == document.cursor_column:
             return planned.destination
@@ -242,5 +242,5 @@ def _judge(
     return tuple(results)
 
 
-def _names(columns: Sequence[Compared]) -> tuple[str, ...]:
+def names_of(columns: Sequence[Compared]) -> tuple[str, ...]:
     return tuple(column.destination.strip("`") for column in columns)

@@ -36,6 +36,8 @@ class Question:
     columns: tuple[Compared, ...]
     cursor: str | None
     bounds: tuple[str, ...] = ()
+    where: str = "TRUE"
+    """Which rows are asked about at all."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def summary_query(dialect: Dialect, question: Question, table: str, *, destinati
         f"WHEN {question.cursor} < {bound} THEN {number}" for number, bound in enumerate(bounds[1:])
     )
     inside = f"{question.cursor} >= {bounds[0]} AND {question.cursor} < {bounds[-1]}"
-    return f"SELECT CASE {cases} END AS etl_range, {', '.join(items)} FROM {table} WHERE {inside} GROUP BY 1"
+    also = "" if question.where == "TRUE" else f" AND ({question.where})"
+    where = f"WHERE {inside}{also}"
+    return f"SELECT CASE {cases} END AS etl_range, {', '.join(items)} FROM {table} {where} GROUP BY 1"
 
 
 def summaries(question: Question, rows: Sequence[Sequence[object]]) -> dict[int, Summary]:

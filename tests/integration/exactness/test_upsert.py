@@ -8,6 +8,7 @@ import pytest
 
 from etl_runner.errors import ConfigError
 from tests.integration.exactness.lab import Lab
+from tests.integration.ops.test_operate import etl_runner
 
 pytestmark = pytest.mark.stack
 
@@ -157,3 +158,40 @@ def test_a_pruned_merge_replaces_the_rows_of_the_touched_partitions(orders: Lab,
     assert record is not None
     # 9 has no day; 3 and 5 lie on the 4th and the 6th.
     assert b"(T.`day` BETWEEN DATE '2026-01-04' AND DATE '2026-01-06' OR T.`day` IS NULL)" in record.data
+
+
+def _reconciled(lab: Lab, *arguments: str) -> tuple[int, dict[str, int], set[tuple[str, str]]]:
+    code, answer = etl_runner(lab, "reconcile", lab.source_id, *arguments)
+    found = {(item["verdict"], "/".join(map(str, item["key"]))) for item in answer["keys"]}
+    return code, answer["counts"], found
+
+
+@pytest.mark.parametrize("key", [["region", "id"], ["id"]], ids=["hashed", "numbers"])
+def test_reconcile_finds_keys_that_are_missing_differ_or_are_gone_and_repairs_the_first_two(
+    orders: Lab, key: list[str]
+) -> None:
+    def name(number: int, region: str) -> str:
+        return str(number) if key == ["id"] else f"{region}/{number}"
+
+    orders.database.execute("UPDATE orders SET changed_at = timestamptz '2026-01-01' + id * interval '1 day'")
+    _put(orders, primary_key_column=key)
+    orders.step_by_step("first")
+    before = _loaded(orders)
+    assert _reconciled(orders) == (0, {}, set())
+    # On its way: newer than where the source is settled, whatever the destination has.
+    orders.database.execute("UPDATE orders SET version = 9, changed_at = clock_timestamp() WHERE id = 20")
+    for damage in (
+        "DELETE FROM {table} WHERE id = 3",
+        "UPDATE {table} SET version = 7 WHERE id = 10",
+        "UPDATE {table} SET version = 7 WHERE id = 11",
+    ):
+        orders.bigquery.query_and_wait(damage.replace("{table}", f"`{orders.path}`"))
+    orders.database.execute("DELETE FROM orders WHERE id = 15")
+    gone = {("gone", name(15, "us"))}
+    found = {("missing", name(3, "us")), ("different", name(10, "eu")), ("different", name(11, "us")), *gone}
+    assert _reconciled(orders) == (1, {"different": 2, "gone": 1, "missing": 1}, found)
+    # What the source has no more stays, and is told.
+    assert _reconciled(orders, "--repair") == (1, {"gone": 1}, gone)
+    assert _loaded(orders) == before
+    orders.query("DELETE FROM {table} WHERE id = 15")
+    assert _reconciled(orders) == (0, {}, set())

@@ -61,3 +61,46 @@ def test_reconcile_finds_each_difference_and_repairs_exactly_those(
     rows = client.query_and_wait(f"SELECT id, note FROM {path} ORDER BY id")
     wanted = [(n, None if n == 3 else f"é😀{n}") for n in range(1, 9)]
     assert [(int(row["id"]), row["note"]) for row in rows] == wanted
+
+
+def test_reconcile_compares_an_upsert_by_its_key_and_repairs_what_the_source_still_has(
+    stack: Stack, mariadb: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", stack.environ["PUBSUB_EMULATOR_HOST"])
+    mariadb.execute(
+        "CREATE TABLE orders (code varchar(20) NOT NULL, part decimal(9,2) NOT NULL, amount decimal(12,3), "
+        "day date, updated timestamp(6) NOT NULL, PRIMARY KEY (code, part), KEY (updated))"
+    )
+    mariadb.execute(
+        "INSERT INTO orders SELECT CONCAT('é😀', seq), seq / 2, seq / 7, '1969-12-30' + INTERVAL seq DAY, "
+        "'2025-12-31' + INTERVAL seq DAY FROM seq_1_to_8"
+    )
+    name = _put(
+        stack,
+        mariadb,
+        tmp_path / "password",
+        load_type="upsert",
+        timestamp_column="updated",
+        primary_key_column=["code", "part"],
+    )
+    _run(stack, name)
+    code, answer = _etl_runner(stack, "reconcile", name)
+    assert (code, answer["counts"], sum(item["source_rows"] for item in answer["ranges"])) == (0, {}, 8)
+    client = bigquery_client(stack.settings)
+    path = f"`{stack.settings.project}.{stack.settings.dataset}.{name}`"
+    client.query_and_wait(f"DELETE FROM {path} WHERE code = 'é😀2'")
+    client.query_and_wait(f"UPDATE {path} SET amount = amount + 1 WHERE code = 'é😀5'")
+    client.query_and_wait(f"INSERT INTO {path} SELECT * FROM {path} WHERE code = 'é😀6'")
+    mariadb.execute("DELETE FROM orders WHERE part = 3.5")
+    code, answer = _etl_runner(stack, "reconcile", name)
+    assert code == 1
+    assert [(item["verdict"], item["key"]) for item in answer["keys"]] == [
+        ("missing", ["é😀2", "1"]),
+        ("different", ["é😀5", "2.5"]),
+        ("doubled", ["é😀6", "3"]),
+        ("gone", ["é😀7", "3.5"]),
+    ]
+    code, answer = _etl_runner(stack, "reconcile", name, "--repair")
+    assert (code, answer["counts"]) == (1, {"doubled": 1, "gone": 1}), answer
+    code, answer = _etl_runner(stack, "reconcile", name, "--by", "day")
+    assert (code, "ranges of its key" in answer["error"]["message"]) == (3, True)
