@@ -178,9 +178,11 @@ def test_finalize_is_killed_and_a_new_run_rolls_forward(lab: Lab, point: str) ->
     key, _ = lab.open_and_plan("killed")
     lab.extract(key)
     answers: list[int] = []
+    # At this point the kill may fall between two calls, or cut one off: it is asked again either way.
+    asked_again = (503, 0) if point == "between submission and advance" else (503,)
 
     def ask() -> None:
-        while not answers or answers[-1] == 503:
+        while not answers or answers[-1] in asked_again:
             status, _ = lab.call("finalize", _body(key))
             answers.append(status)
 
@@ -188,7 +190,7 @@ def test_finalize_is_killed_and_a_new_run_rolls_forward(lab: Lab, point: str) ->
     caller.start()
     POINTS[point](lab, key.run_id, lambda: lab.kill_function("finalize"))
     caller.join()
-    # Told to come back, or never answered: nobody has heard how the run ended.
+    # Never answered, or only after it was started again: nobody heard of the run from what was killed.
     assert answers[-1] == (200 if point == "between submission and advance" else 0)
     add_orders(lab, 2)
     done = lab.step_by_step("next")
