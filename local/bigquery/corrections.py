@@ -8,6 +8,7 @@ departs from the BigQuery API reference in a way that the project relies on:
   WRITE_TRUNCATE_DATA keeps the table and its schema, adds columns only with ALLOW_FIELD_ADDITION and
   leaves everything as it was when it fails; ALLOW_FIELD_RELAXATION relaxes; each write changes
   lastModifiedTime and the etag.
+- ``tables._alter``: a changed schema adds fields inside RECORDs too.
 - ``tables.load``: numRows counts the rows, also after deletions.
 - ``load._projection``: BYTES columns of Parquet are bytes, not base64 text; a declared column that the
   files lack is NULL.
@@ -27,6 +28,7 @@ departs from the BigQuery API reference in a way that the project relies on:
 from __future__ import annotations
 
 import contextlib
+import decimal
 import functools
 import importlib.metadata
 import os
@@ -58,6 +60,7 @@ _original_reader = load._reader
 _original_projection = load._projection
 _original_layout = tables.layout
 _original_load = tables.load
+_original_alter = tables._alter
 _original_run = query._run
 _original_column = read._column
 _original_session = read.create_session
@@ -176,8 +179,8 @@ def _narrowed(table: pa.Table) -> pa.Table:
         kind = field.type
         if pa.types.is_decimal(kind) and (kind.precision > _WIDEST_PRECISION or kind.scale > _WIDEST_SCALE):
             try:
-                column = table.column(index).cast(pa.decimal128(_WIDEST_PRECISION, _WIDEST_SCALE))
-            except pa.ArrowInvalid as error:
+                column = _cast_narrow(table.column(index))
+            except (pa.ArrowInvalid, decimal.Inexact) as error:
                 raise BigQueryError(
                     "invalid",
                     f"Column {field.name} holds a value that the local stand-in cannot store: its BIGNUMERIC "
@@ -189,6 +192,44 @@ def _narrowed(table: pa.Table) -> pa.Table:
                 "invalid", f"The local stand-in cannot read wide decimals inside {field.name}"
             )
     return table
+
+
+def _cast_narrow(column: Any) -> Any:
+    """Arrow's cast; Python's decimals for what it refuses, which may fit (2 ** 65 - 1 at scale 38)."""
+    narrow = pa.decimal128(_WIDEST_PRECISION, _WIDEST_SCALE)
+    try:
+        return column.cast(narrow)
+    except pa.ArrowInvalid:
+        unit = decimal.Decimal(1).scaleb(-_WIDEST_SCALE)
+        exact = decimal.Context(prec=200, traps=[decimal.Inexact])
+        values = column.to_pylist()
+        return pa.array(
+            [None if each is None else each.quantize(unit, context=exact) for each in values], narrow
+        )
+
+
+def alter(project_id: str, dataset_id: str, table_id: str, given: list[Any]) -> None:
+    """Change a table's columns to the fields ``given``, nested ones included."""
+    reference = (project_id, dataset_id, table_id)
+    there = {field.name.casefold(): field for field in tables.columns(*reference)}
+    _original_alter(*reference, given)
+    for field in given:
+        known = there.get(field.name.casefold())
+        if known is not None:
+            _alter_inside(tables.name(*reference), [known.name], known, field)
+
+
+def _alter_inside(table: str, path: list[str], known: Any, given: Any) -> None:
+    if known.mode == "REPEATED":
+        path = [*path, "element"]
+    there = {field.name.casefold(): field for field in known.fields or []}
+    for field in given.fields or []:
+        inside = there.get(field.name.casefold())
+        if inside is not None:
+            _alter_inside(table, [*path, inside.name], inside, field)
+        elif there:
+            where = ".".join(database.quote(part) for part in path)
+            database.execute(f"ALTER TABLE {table} ADD COLUMN {where}.{types.column(field, nested=True)}")
 
 
 def load_table(project_id: str, dataset_id: str, table_id: str) -> Any:
@@ -311,6 +352,7 @@ def apply() -> None:
     tables.layout = layout
     tables.write = write
     tables.load = load_table
+    tables._alter = alter
     database.writing = writing
     query._run = run_statement
     read._column = session_column

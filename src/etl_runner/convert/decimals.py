@@ -9,13 +9,16 @@ texts, which are few, go through Python's decimals.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_runner.convert.joined import any_of
 
+_EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
+_ONE_WORD = 9
+"""10 to this power is the greatest that 32 bits hold."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?", re.ASCII)
 
 
@@ -38,6 +41,31 @@ def parse_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
         plain = [_plain(text, target) for text in pc.filter(array, odd).to_pylist()]
         array = pc.replace_with_mask(array, pc.fill_null(odd, False), pa.array(plain, pa.string()))
     return pc.cast(array, target)
+
+
+def rescale_decimals(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Decimals as decimals of type ``target``.
+
+    Arrow (25 and 26) refuses some that fit where the scale falls by 10 or more digits: its long division goes
+    by words of 32 bits and finds a rest where there is none, for 2 ** 65 - 1 among others. What it refuses
+    then is looked at by Python's decimals.
+
+    Raises:
+        pyarrow.ArrowInvalid: a number has more digits, before or after the point, than ``target`` holds.
+    """
+    try:
+        return pc.cast(array, target)
+    except pa.ArrowInvalid:
+        if array.type.scale - target.scale <= _ONE_WORD:
+            raise
+    unit = Decimal(1).scaleb(-target.scale)
+    try:
+        exact = [
+            None if value is None else value.quantize(unit, context=_EXACT) for value in array.to_pylist()
+        ]
+    except Inexact as error:
+        raise pa.ArrowInvalid("digits beyond the scale") from error
+    return pa.array(exact, target)
 
 
 def _plain(text: str, target: pa.DataType) -> str:

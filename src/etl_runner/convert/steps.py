@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from etl_runner.convert import checks
 from etl_runner.convert.arrow_schema import value_type
-from etl_runner.convert.decimals import parse_decimals
+from etl_runner.convert.decimals import parse_decimals, rescale_decimals
 from etl_runner.convert.fields import BqField
 from etl_runner.convert.joined import any_of, joined, only
 from etl_runner.convert.json_numbers import JsonNumbers, numbers_check, unfit_as_text
@@ -116,7 +116,7 @@ def _decimal(source: pa.DataType, target: pa.DataType, _: str) -> Route | None:
     if _is_text(source):
         return Route(target, lambda array: parse_decimals(array, target), reason)
     if pa.types.is_decimal(source):
-        return _plain(target, reason)
+        return Route(target, lambda array: rescale_decimals(array, target), reason)
     if pa.types.is_integer(source):
         # Arrow wants room for the widest integer first; the second cast checks the values.
         wide = pa.decimal256(_INTEGER_DIGITS + 1 + target.scale, target.scale)

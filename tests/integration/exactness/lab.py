@@ -160,6 +160,15 @@ class Lab:
         self.extract(key)
         return self.finalize(key)
 
+    def steps_ok(self, name: str) -> JsonObject:
+        """The whole run in this process, which has to end well; its receipt."""
+        done = self.step_by_step(name)
+        receipt = done.receipt or {}
+        assert done.outcome == "ok", (
+            f"{done.outcome}: {receipt.get('reason')}\n{json.dumps(receipt, indent=1)}"
+        )
+        return receipt
+
     def state(self, source_id: str | None = None) -> State:
         """The state object as it is."""
         return self.deployment.store(source_id or self.source_id).read()

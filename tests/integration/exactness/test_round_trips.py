@@ -9,33 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import fresh_name
-from tests.integration.exactness.generated import (
-    clocks,
-    dates,
-    decimals,
-    differences,
-    json_texts,
-    round_trips,
-    tables,
-    texts,
-    times,
-    whole,
-)
-from tests.integration.exactness.kinds import (
-    BIGNUMERIC,
-    BOOL,
-    BYTES,
-    DATE,
-    DATETIME,
-    DOUBLE,
-    INT,
-    JSON,
-    NUMERIC,
-    TEXT,
-    TIME,
-    TIMESTAMP,
-    Kind,
-)
+from tests.integration.exactness import generated, kinds
 from tests.integration.exactness.lab import Lab
 
 pytestmark = pytest.mark.stack
@@ -50,46 +24,50 @@ def _elements(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 # Column: its type, how it is compared, and what the server is given as text (lists for arrays).
-COLUMNS: dict[str, tuple[str, Kind, st.SearchStrategy[Any]]] = {
-    "c_smallint": ("smallint", INT, whole(16).map(str)),
-    "c_integer": ("integer", INT, whole(32).map(str)),
-    "c_bigint": ("bigint", INT, whole(64).map(str)),
-    "c_real": ("real", DOUBLE, st.floats(width=32).map(str)),
-    "c_double": ("double precision", DOUBLE, st.floats().map(repr)),
-    "c_numeric_12_2": ("numeric(12,2)", NUMERIC, decimals(12, 2)),
-    "c_numeric_38_9": ("numeric(38,9)", NUMERIC, decimals(38, 9)),
+COLUMNS: dict[str, tuple[str, kinds.Kind, st.SearchStrategy[Any]]] = {
+    "c_smallint": ("smallint", kinds.INT, generated.whole(16).map(str)),
+    "c_integer": ("integer", kinds.INT, generated.whole(32).map(str)),
+    "c_bigint": ("bigint", kinds.INT, generated.whole(64).map(str)),
+    "c_real": ("real", kinds.DOUBLE, st.floats(width=32).map(str)),
+    "c_double": ("double precision", kinds.DOUBLE, st.floats().map(repr)),
+    "c_numeric_12_2": ("numeric(12,2)", kinds.NUMERIC, generated.decimals(12, 2)),
+    "c_numeric_38_9": ("numeric(38,9)", kinds.NUMERIC, generated.decimals(38, 9)),
     # The stand-in's BIGNUMERIC has 38 digits.
-    "c_numeric_38_18": ("numeric(38,18)", BIGNUMERIC, decimals(38, 18)),
-    "c_numeric": ("numeric", BIGNUMERIC, decimals(30, 11)),
-    "c_boolean": ("boolean", BOOL, st.sampled_from(["true", "false"])),
-    "c_text": ("text", TEXT, texts(30)),
-    "c_varchar": ("varchar(5)", TEXT, texts(5)),
-    "c_char": ("char(6)", TEXT, texts(6)),
-    "c_bytea": ("bytea", BYTES, st.binary(max_size=20).map(_hex)),
-    "c_date": ("date", DATE, dates()),
-    "c_time": ("time", TIME, times()),
-    "c_timestamp": ("timestamp", DATETIME, clocks()),
-    "c_timestamptz": ("timestamptz", TIMESTAMP, clocks().map(lambda text: f"{text}+00")),
+    "c_numeric_38_18": ("numeric(38,18)", kinds.BIGNUMERIC, generated.decimals(38, 18)),
+    "c_numeric": ("numeric", kinds.BIGNUMERIC, generated.decimals(30, 11)),
+    "c_boolean": ("boolean", kinds.BOOL, st.sampled_from(["true", "false"])),
+    "c_text": ("text", kinds.TEXT, generated.texts(30)),
+    "c_varchar": ("varchar(5)", kinds.TEXT, generated.texts(5)),
+    "c_char": ("char(6)", kinds.TEXT, generated.texts(6)),
+    "c_bytea": ("bytea", kinds.BYTES, st.binary(max_size=20).map(_hex)),
+    "c_date": ("date", kinds.DATE, generated.dates()),
+    "c_time": ("time", kinds.TIME, generated.times()),
+    "c_timestamp": ("timestamp", kinds.DATETIME, generated.clocks()),
+    "c_timestamptz": ("timestamptz", kinds.TIMESTAMP, generated.clocks().map(lambda text: f"{text}+00")),
     "c_interval": (
         "interval",
-        TEXT,
-        st.tuples(st.integers(-2_000, 2_000), st.integers(-9_999, 9_999), whole(48)).map(
+        kinds.TEXT,
+        st.tuples(st.integers(-2_000, 2_000), st.integers(-9_999, 9_999), generated.whole(48)).map(
             lambda parts: f"{parts[0]} mons {parts[1]} days {parts[2]} microseconds"
         ),
     ),
-    "c_uuid": ("uuid", TEXT, st.uuids().map(str)),
-    "c_inet": ("inet", TEXT, st.ip_addresses().map(str)),
-    "c_json": ("json", JSON, json_texts()),
+    "c_uuid": ("uuid", kinds.TEXT, st.uuids().map(str)),
+    "c_inet": ("inet", kinds.TEXT, st.ip_addresses().map(str)),
+    "c_json": ("json", kinds.JSON, generated.json_texts()),
     # jsonb prints 1e300 as 301 digits, which no 64 bits hold.
-    "c_jsonb": ("jsonb", JSON, json_texts(largest=1e15)),
-    "c_enum": ("mood", TEXT, st.sampled_from(["fine", "so so", "'"])),
+    "c_jsonb": ("jsonb", kinds.JSON, generated.json_texts(largest=1e15)),
+    "c_enum": ("mood", kinds.TEXT, st.sampled_from(["fine", "so so", "'"])),
 }
-ARRAYS: dict[str, tuple[str, Kind, st.SearchStrategy[list[Any]]]] = {
-    "a_bigint": ("bigint", INT, _elements(whole(64).map(str))),
-    "a_text": ("text", TEXT, _elements(texts(8))),
-    "a_numeric": ("numeric(12,2)", NUMERIC, _elements(decimals(12, 2))),
-    "a_bytea": ("bytea", BYTES, _elements(st.binary(max_size=4).map(_hex))),
-    "a_timestamptz": ("timestamptz", TIMESTAMP, _elements(clocks().map(lambda text: f"{text}+00"))),
+ARRAYS: dict[str, tuple[str, kinds.Kind, st.SearchStrategy[list[Any]]]] = {
+    "a_bigint": ("bigint", kinds.INT, _elements(generated.whole(64).map(str))),
+    "a_text": ("text", kinds.TEXT, _elements(generated.texts(8))),
+    "a_numeric": ("numeric(12,2)", kinds.NUMERIC, _elements(generated.decimals(12, 2))),
+    "a_bytea": ("bytea", kinds.BYTES, _elements(st.binary(max_size=4).map(_hex))),
+    "a_timestamptz": (
+        "timestamptz",
+        kinds.TIMESTAMP,
+        _elements(generated.clocks().map(lambda text: f"{text}+00")),
+    ),
 }
 ALL = {**COLUMNS, **ARRAYS}
 
@@ -142,8 +120,8 @@ def _normal(rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     return found
 
 
-@round_trips
-@given(rows=tables({name: strategy for name, (_, _, strategy) in ALL.items()}))
+@generated.round_trips
+@given(rows=generated.tables({name: strategy for name, (_, _, strategy) in ALL.items()}))
 def test_postgresql_round_trip(lab: Lab, rows: list[dict[str, Any]]) -> None:
     table = fresh_name("t")
     lab.source_id = lab.table = table
@@ -158,6 +136,5 @@ def test_postgresql_round_trip(lab: Lab, rows: list[dict[str, Any]]) -> None:
     ]
     lab.database.execute(f"INSERT INTO {table} VALUES {', '.join(values)}")
     lab.put(source_table_name=table, load_type="catalog", metadata_columns=False)
-    done = lab.step_by_step("first")
-    assert done.outcome == "ok", done.receipt
-    assert not differences(_of_source(lab, table), _of_destination(lab))
+    lab.steps_ok("first")
+    assert not generated.differences(_of_source(lab, table), _of_destination(lab))

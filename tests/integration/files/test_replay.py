@@ -20,13 +20,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.parametrize("shelf", ["gcs"], indir
 COLUMNS = "id, n, at, _etl_source_file"
 
 
-def _run(lab: Lab, name: str) -> JsonObject:
-    receipt = lab.step_by_step(name).receipt
-    assert receipt is not None
-    assert receipt["outcome"] == "ok", receipt
-    return receipt
-
-
 def _replay(lab: Lab, name: str, changes: dict[int, dict[str, Any]]) -> JsonObject:
     """Replay what is pending; ``changes`` go by the line of the file."""
     service = lab.deployment.rejects(lab.source_id)
@@ -51,9 +44,9 @@ def test_lines_and_values_of_a_file_are_corrected_and_loaded_once(shelf: Shelf) 
     lab = shelf.lab
     shelf.document(file_pattern="*.csv", on_bad_row="reject")
     shelf.put("1.csv", b"id,n,at\n1,1,2026-01-01\n")
-    _run(lab, "first")
+    lab.steps_ok("first")
     shelf.put("2.csv", b'id,n,at\n2,two,2026-01-02\n3,3\n4,4,"never\never"\n5,5,2026-01-05\n')
-    receipt = _run(lab, "second")
+    receipt = lab.steps_ok("second")
     assert (receipt["rows_loaded"], receipt["rejects"]) == (1, 3)
     found = lab.query(f"SELECT line, `column` FROM `{lab.path}__rejects` ORDER BY line")
     assert found == [(2, "n"), (3, ""), (4, "at")]
@@ -103,7 +96,7 @@ def test_an_upsert_merges_them_although_its_files_are_gone(shelf: Shelf) -> None
         b'{"Id": 2, "n": 2, "at": "2026-01-01T00:00:00Z"}\n'
         b'{"Id": 2, "n": "new", "at": "2026-01-03T00:00:00Z"}\n',
     )
-    assert _run(lab, "first")["rejects"] == 2
+    assert lab.steps_ok("first")["rejects"] == 2
     assert lab.loaded("id, n") == [(1, 1), (2, 2)]
     bucket = clients.storage_client(lab.stack.settings).bucket(shelf.connection["bucket"])
     for blob in list(bucket.list_blobs()):

@@ -16,19 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import fresh_name
-from tests.integration.exactness.generated import (
-    Rows,
-    clocks,
-    dates,
-    decimals,
-    differences,
-    json_texts,
-    round_trips,
-    tables,
-    texts,
-    times,
-    whole,
-)
+from tests.integration.exactness import generated
 from tests.integration.files.conftest import Shelf
 
 pytestmark = pytest.mark.stack
@@ -66,16 +54,16 @@ def _float(text: str) -> str:
 # Column: the destination's type; text of the file and text of BigQuery, each as the value that it denotes.
 Column = tuple[str, st.SearchStrategy[str], Normal, Normal]
 TEXTUAL: dict[str, Column] = {
-    "i": ("INT64", whole(64).map(str), int, int),
+    "i": ("INT64", generated.whole(64).map(str), int, int),
     "f": ("FLOAT64", st.floats(allow_nan=False, allow_infinity=False).map(repr), _float, _float),
-    "n": ("NUMERIC", decimals(38, 9), Decimal, Decimal),
+    "n": ("NUMERIC", generated.decimals(38, 9), Decimal, Decimal),
     # The stand-in's BIGNUMERIC has 38 digits.
-    "bn": ("BIGNUMERIC", decimals(38, 18), Decimal, Decimal),
+    "bn": ("BIGNUMERIC", generated.decimals(38, 18), Decimal, Decimal),
     "o": ("BOOL", st.sampled_from(["true", "false"]), _same, _same),
-    "d": ("DATE", dates(), _same, _same),
-    "tm": ("TIME", times(), _time, _time),
-    "dt": ("DATETIME", clocks(), _clock, _clock),
-    "ts": ("TIMESTAMP", clocks().map(lambda text: f"{text}+00:00"), _micros, int),
+    "d": ("DATE", generated.dates(), _same, _same),
+    "tm": ("TIME", generated.times(), _time, _time),
+    "dt": ("DATETIME", generated.clocks(), _clock, _clock),
+    "ts": ("TIMESTAMP", generated.clocks().map(lambda text: f"{text}+00:00"), _micros, int),
 }
 NUMBERS = ("i", "f", "n", "bn", "o")
 """Columns whose values stand in JSON as they are; the others are JSON's texts."""
@@ -99,8 +87,7 @@ def _load(shelf: Shelf, data: bytes, kind: str) -> None:
         metadata_columns=False,
         file_format_options={},
     )
-    done = shelf.lab.step_by_step("first")
-    assert done.outcome == "ok", done.receipt
+    shelf.lab.steps_ok("first")
 
 
 def _loaded(shelf: Shelf, columns: dict[str, tuple[str, Normal]]) -> list[dict[str, Any]]:
@@ -125,12 +112,14 @@ def _csv_field(text: str | None, *, quoted: bool) -> str:
 
 
 @pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
-@round_trips
+@generated.round_trips
 @given(
-    rows=tables({"s": texts(30, nul=True), **{name: column[1] for name, column in TEXTUAL.items()}}),
+    rows=generated.tables(
+        {"s": generated.texts(30, nul=True), **{name: column[1] for name, column in TEXTUAL.items()}}
+    ),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_csv_round_trip(shelf: Shelf, rows: Rows, end: str) -> None:
+def test_csv_round_trip(shelf: Shelf, rows: generated.Rows, end: str) -> None:
     _create(shelf, {"s": "STRING", **{name: column[0] for name, column in TEXTUAL.items()}})
     lines = [f"id,{','.join(rows[0])}"]
     for number, row in enumerate(rows):
@@ -142,24 +131,24 @@ def test_csv_round_trip(shelf: Shelf, rows: Rows, end: str) -> None:
     wanted = [
         {name: None if text is None else read[name](text) for name, text in row.items()} for row in rows
     ]
-    assert not differences(wanted, _loaded(shelf, columns))
+    assert not generated.differences(wanted, _loaded(shelf, columns))
 
 
 @pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
-@round_trips
+@generated.round_trips
 @given(
-    rows=tables(
+    rows=generated.tables(
         {
-            "s": texts(30, nul=True),
-            "j": json_texts(nul=True).map(lambda text: text.replace("\n", " ")),
-            "tags": st.lists(texts(8, nul=True), max_size=3),
+            "s": generated.texts(30, nul=True),
+            "j": generated.json_texts(nul=True).map(lambda text: text.replace("\n", " ")),
+            "tags": st.lists(generated.texts(8, nul=True), max_size=3),
             **{name: column[1] for name, column in TEXTUAL.items()},
         },
         never_null=["tags"],
     ),
     ascii_only=st.booleans(),
 )
-def test_json_lines_round_trip(shelf: Shelf, rows: Rows, ascii_only: bool) -> None:
+def test_json_lines_round_trip(shelf: Shelf, rows: generated.Rows, ascii_only: bool) -> None:
     declared = {name: column[0] for name, column in TEXTUAL.items()}
     _create(shelf, {"s": "STRING", "j": "JSON", "tags": "ARRAY<STRING>", **declared})
     lines = []
@@ -194,7 +183,7 @@ def test_json_lines_round_trip(shelf: Shelf, rows: Rows, ascii_only: bool) -> No
             values[name] = None if text is None else column[2](text)
         wanted.append(values)
     # JSON's null as a whole value and NULL are both None here.
-    assert not differences(wanted, _loaded(shelf, columns))
+    assert not generated.differences(wanted, _loaded(shelf, columns))
 
 
 _ARROW: dict[str, tuple[pa.DataType, str, Callable[[str], Any]]] = {
@@ -211,16 +200,18 @@ _ARROW: dict[str, tuple[pa.DataType, str, Callable[[str], Any]]] = {
 
 
 @pytest.mark.parametrize("shelf", ["gcs"], indirect=True)
-@round_trips
+@generated.round_trips
 @given(
-    rows=tables(
+    rows=generated.tables(
         {
-            "s": texts(30, nul=True),
+            "s": generated.texts(30, nul=True),
             "b": st.binary(max_size=20),
-            "u": whole(32, signed=False),
+            "u": generated.whole(32, signed=False),
             "x": st.floats().map(repr),
-            "tags": st.lists(texts(8, nul=True), max_size=3),
-            "box": st.fixed_dictionaries({"a": whole(32), "w": st.lists(texts(4), max_size=2)}),
+            "tags": st.lists(generated.texts(8, nul=True), max_size=3),
+            "box": st.fixed_dictionaries(
+                {"a": generated.whole(32), "w": st.lists(generated.texts(4), max_size=2)}
+            ),
             **{name: column[1] for name, column in TEXTUAL.items()},
         },
         never_null=["tags"],
@@ -228,7 +219,7 @@ _ARROW: dict[str, tuple[pa.DataType, str, Callable[[str], Any]]] = {
     compression=st.sampled_from(["none", "snappy", "zstd"]),
     group=st.sampled_from([5, 100]),
 )
-def test_parquet_round_trip(shelf: Shelf, rows: Rows, compression: str, group: int) -> None:
+def test_parquet_round_trip(shelf: Shelf, rows: generated.Rows, compression: str, group: int) -> None:
     _create(shelf, {})
     arrays: dict[str, pa.Array] = {"id": pa.array(range(len(rows)), pa.int64())}
     kinds = {
@@ -266,4 +257,4 @@ def test_parquet_round_trip(shelf: Shelf, rows: Rows, compression: str, group: i
         }
         for row in rows
     ]
-    assert not differences(wanted, _loaded(shelf, columns))
+    assert not generated.differences(wanted, _loaded(shelf, columns))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etl_runner.convert.decimals import parse_decimals
+from etl_runner.convert.decimals import parse_decimals, rescale_decimals
 
 TYPES = [
     pa.decimal128(38, 9),
@@ -40,3 +40,38 @@ def test_the_number_or_a_refusal(target: pa.DataType, sign: str, whole: str, fra
         else:
             assert fits
             assert found == number
+
+
+@st.composite
+def _near_words(draw: st.DrawFn) -> int:
+    """Whole numbers, often next to a multiple of a power of 2 ** 32."""
+    word = 32 * draw(st.integers(0, 5))
+    number = (draw(st.integers(0, 2**64)) << word) + draw(st.integers(-2, 2))
+    return number if draw(st.booleans()) else -number
+
+
+@given(
+    numbers=st.lists(_near_words(), min_size=1, max_size=8),
+    scales=st.tuples(st.integers(0, 38), st.integers(0, 38)),
+)
+@example(numbers=[2**65 - 1], scales=(38, 18))
+@example(numbers=[2**65 - 1], scales=(29, 9))
+def test_a_decimal_that_fits_another_scale_is_the_same_number(
+    numbers: list[int], scales: tuple[int, int]
+) -> None:
+    most, least = max(scales), min(scales)
+    with localcontext(prec=100):
+        room = Decimal(10) ** (76 - most)
+        values = [Decimal(number) % room * Decimal(10) ** -least for number in numbers]
+    array = pa.array([*values, None], pa.decimal256(76, most))
+    target = pa.decimal256(76, least)
+    assert rescale_decimals(array, target).to_pylist() == [*values, None]
+
+
+def test_a_decimal_with_further_digits_is_refused_at_any_scale() -> None:
+    for scale in (9, 18, 37):
+        array = pa.array([Decimal(1).scaleb(-scale - 1)], pa.decimal256(76, 38))
+        with pytest.raises(pa.ArrowInvalid):
+            rescale_decimals(array, pa.decimal256(76, scale))
+    with pytest.raises(pa.ArrowInvalid):
+        rescale_decimals(pa.array([Decimal(10**21)], pa.decimal256(76, 38)), pa.decimal128(38, 18))
