@@ -149,7 +149,8 @@ def _change(header: PlanHeader) -> str:
 
 def _columns(header: PlanHeader) -> RenderableType:
     destination = header.destination
-    shown = set(destination.added) if destination.exists else {field.name for field in destination.schema}
+    added = {name.partition(".")[0] for name in destination.added}
+    shown = added if destination.exists else {field.name for field in destination.schema}
     origin = {column.destination.name: column for column in header.columns}
     table = Table("column", "type", "from", "source type", box=None, pad_edge=False)
     for field in destination.schema:

@@ -79,7 +79,7 @@ class BigQueryJobs(Protocol):
         """Create a table from the API's Table resource; one that exists stays as it is."""
 
     def add_columns(self, table: dict[str, Any]) -> None:
-        """Add the columns of the resource's schema that the table lacks."""
+        """Add the columns and nested fields of the resource's schema that the table lacks."""
 
     def delete_table(self, path: str) -> None:
         """Delete ``project.dataset.table``; one that is gone already is no error."""

@@ -79,9 +79,17 @@ def _load(header: PlanHeader, uris: Sequence[str], rows: int) -> Step:
         load["writeDisposition"] = "WRITE_TRUNCATE_DATA"
     if not destination.exists:
         load |= _layout(destination)
+    elif any("." in name for name in destination.added):
+        # What is documented for fields inside a RECORD is a change of the table's schema.
+        # https://cloud.google.com/bigquery/docs/managing-table-schemas#add_a_nested_column_to_a_record_column
+        return Step("load", {"load": load}, rows, (_addition(destination),))
     elif destination.added:
         load["schemaUpdateOptions"] = ["ALLOW_FIELD_ADDITION"]
     return Step("load", {"load": load}, rows)
+
+
+def _addition(destination: Destination) -> Preparation:
+    return Preparation("add_columns", table_resource(destination))
 
 
 def _empty(header: PlanHeader) -> Step:
@@ -106,8 +114,7 @@ def publish(
     """
     destination = header.destination
     if destination.exists:
-        change = Preparation("add_columns", table_resource(destination))
-        prepare = (change,) if destination.added else ()
+        prepare = (_addition(destination),) if destination.added else ()
     else:
         prepare = (Preparation("create", table_resource(destination)),)
     if header.disposition == "merge":

@@ -16,6 +16,7 @@ from google.api_core.exceptions import (
 
 from etl_runner.commit.jobs import JobExists, JobStatus
 from etl_runner.commit.staging import quote
+from etl_runner.convert.growth import with_added
 from etl_runner.errors import JobRefused, RetryableError
 from etl_runner.gcp.faults import retryable, translated
 
@@ -72,11 +73,11 @@ class GcpBigQueryJobs:
         wanted = bigquery.Table.from_api_repr(table)
         with translated(f"adding columns to table {wanted.reference}"):
             current = self._client.get_table(wanted.reference)
-            present = {field.name.lower() for field in current.schema}
-            missing = [field for field in wanted.schema if field.name.lower() not in present]
-            if not missing:
+            there = current.to_api_repr()["schema"]["fields"]
+            fields = with_added(there, [field.to_api_repr() for field in wanted.schema])
+            if fields == there:
                 return
-            current.schema = [*current.schema, *missing]
+            current.schema = [bigquery.SchemaField.from_api_repr(field) for field in fields]
             try:
                 self._client.update_table(current, ["schema"])  # guarded by the table's etag
             except PreconditionFailed as error:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from etl_runner.config.sources import SourceDocument
 from etl_runner.config.types import FILE_TYPES
 from etl_runner.convert.fields import BqField, Mode
+from etl_runner.convert.growth import grown, lacking
 from etl_runner.convert.names import destination_names
 from etl_runner.errors import ConfigError, PermanentError, Problem
 from etl_runner.planning.plan import Destination, PlannedColumn
@@ -68,7 +69,7 @@ def match_columns(
     Raises:
         ConfigError: a selected or mapped column does not exist at the source.
         ConfigError: also an upsert whose key or cursor does not do.
-        PermanentError: schema drift that the document forbids, nested fields that the destination lacks,
+        PermanentError: schema drift that the document forbids, nested fields that may not be left out,
             types that cannot be joined, or a REQUIRED destination column that nothing fills.
     """
     selected = _select(document, description.columns)
@@ -77,9 +78,11 @@ def match_columns(
     existing = {field.name.lower(): field for field in destination.schema}
     columns: list[PlannedColumn] = []
     added: list[BqField] = []
-    lacking = [column for column in selected if names[column.name].lower() not in existing]
-    if destination.exists and lacking and document.schema_drift == "fail":
-        listed = ", ".join(column.name for column in lacking)
+    nested: list[str] = []
+    changed: dict[str, BqField] = {}
+    absent = [column for column in selected if names[column.name].lower() not in existing]
+    if destination.exists and absent and document.schema_drift == "fail":
+        listed = ", ".join(column.name for column in absent)
         raise PermanentError(f"{destination.path} lacks columns of the source: {listed} (schema_drift: fail)")
     for column in selected:
         field = existing.get(names[column.name].lower())
@@ -91,7 +94,12 @@ def match_columns(
             mode: Mode = "REPEATED" if column.natural.mode == "REPEATED" else "NULLABLE"
             field = replace(column.natural, name=names[column.name], mode=mode)
             added.append(field)
-        _check_nested(destination, column.natural, field)
+        elif new := lacking(column.natural, field, field.name):
+            if document.schema_drift != "evolve":
+                raise _nested(destination, new, field.name)
+            nested += new
+            field = grown(column.natural, field)
+            changed[field.name] = field
         columns.append(PlannedColumn(column.name, column.type, field, expression(column, field)))
     if not columns:
         raise PermanentError(f"no column of the source goes to {destination.path}: nothing to load")
@@ -99,8 +107,8 @@ def match_columns(
     _check_required(destination, columns)
     full = replace(
         destination,
-        schema=(*destination.schema, *added),
-        added=tuple(field.name for field in added) if destination.exists else (),
+        schema=(*(changed.get(field.name, field) for field in destination.schema), *added),
+        added=(*(field.name for field in added), *nested) if destination.exists else (),
     )
     if not destination.exists:
         full = _lay_out(document, full, columns)
@@ -197,29 +205,12 @@ def _metadata(
     return tuple(wanted)
 
 
-def _check_nested(destination: Destination, natural: BqField, field: BqField) -> None:
-    """A RECORD's fields are not added or left out as columns are: values would be lost without a word."""
-    lacking = _lacking(natural, field, field.name)
-    if lacking:
-        raise PermanentError(
-            f"{destination.path} lacks nested fields of the source: {', '.join(lacking)}; schema_drift is "
-            "for whole columns: add the fields to the table's schema, or make "
-            f"{field.name} a JSON or STRING column"
-        )
-
-
-def _lacking(natural: BqField, field: BqField, path: str) -> list[str]:
-    if not natural.type == field.type == "STRUCT":
-        return []
-    known = {nested.name.lower(): nested for nested in field.fields}
-    found: list[str] = []
-    for nested in natural.fields:
-        inner = f"{path}.{nested.name}"
-        if nested.name.lower() in known:
-            found += _lacking(nested, known[nested.name.lower()], inner)
-        else:
-            found.append(inner)
-    return found
+def _nested(destination: Destination, fields: Sequence[str], column: str) -> PermanentError:
+    """A RECORD's fields are not left out as columns are: values would be lost without a word."""
+    return PermanentError(
+        f"{destination.path} lacks nested fields of the source: {', '.join(fields)}; schema_drift: evolve "
+        f"adds them, ignore leaves out whole columns only. Or make {column} a JSON or STRING column"
+    )
 
 
 def _check_required(destination: Destination, columns: Sequence[PlannedColumn]) -> None:

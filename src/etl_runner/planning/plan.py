@@ -107,7 +107,7 @@ class Destination:
     schema: tuple[BqField, ...]
     """All columns of the table once the run is committed (metadata columns included)."""
     added: tuple[str, ...] = ()
-    """Columns of ``schema`` that an existing table lacks yet."""
+    """Columns of ``schema`` that an existing table lacks yet, and nested fields (``box.width``)."""
     partition_field: str | None = None
     partition_type: str | None = None
     """HOUR, DAY, MONTH, YEAR."""

@@ -103,15 +103,22 @@ BOX = BqField(
 
 @pytest.mark.parametrize("drift", ["evolve", "ignore", "fail"])
 @pytest.mark.parametrize(
-    ("existing", "lacking"),
+    ("existing", "lacking", "whole"),
     [
-        ((BqField("x", "INT64"),), "box.a, box.B"),
-        ((BqField("A", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("x", "DATE"),))), "box.B.c"),
-        ((BqField("a", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("c", "DATE"),))), None),
+        ((BqField("x", "INT64"),), "box.a, box.B", (BqField("x", "INT64"), *BOX.fields)),
+        (
+            (BqField("A", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("x", "DATE"),))),
+            "box.B.c",
+            (
+                BqField("A", "INT64"),
+                BqField("b", "STRUCT", "REPEATED", (BqField("x", "DATE"), BqField("c", "DATE"))),
+            ),
+        ),
+        ((BqField("a", "INT64"), BqField("b", "STRUCT", "REPEATED", (BqField("c", "DATE"),))), None, ()),
     ],
 )
-def test_nested_fields_that_the_destination_lacks_are_named_whatever_the_policy(
-    existing: tuple[BqField, ...], lacking: str | None, drift: str
+def test_nested_fields_that_the_destination_lacks_are_added_or_named(
+    existing: tuple[BqField, ...], lacking: str | None, whole: tuple[BqField, ...], drift: str
 ) -> None:
     destination = _existing(BqField("box", "STRUCT", fields=existing))
     description = Description((SourceColumn("Box", "record", BOX),))
@@ -119,9 +126,13 @@ def test_nested_fields_that_the_destination_lacks_are_named_whatever_the_policy(
     if lacking is None:
         assert match_columns(document, description, destination, lambda *_: None).destination.added == ()
         return
-    with pytest.raises(
-        PermanentError, match=f"lacks nested fields of the source: {lacking}; schema_drift is"
-    ):
+    if drift == "evolve":
+        matched = match_columns(document, description, destination, lambda *_: None)
+        assert ", ".join(matched.destination.added) == lacking
+        assert matched.destination.schema == (BqField("box", "STRUCT", fields=whole),)
+        assert matched.columns[0].destination == matched.destination.schema[0]
+        return
+    with pytest.raises(PermanentError, match=f"lacks nested fields of the source: {lacking}; schema_drift: "):
         match_columns(document, description, destination, lambda *_: None)
 
 
