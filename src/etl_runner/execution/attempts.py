@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from etl_runner.convert.casting import Casting
 from etl_runner.errors import RetryableError
 from etl_runner.execution.manifest import Manifest
 from etl_runner.execution.readers import Readers
@@ -26,6 +27,8 @@ def attempt_unit(
     *,
     workdir: Path,
     pause: Callable[[int, RetryableError], None],
+    casting: Casting | None = None,
+    known_undone: bool = False,
     snapshot: str | None = None,
     writer: WriterOptions | None = None,
     on_batch: Callable[[int], None] | None = None,
@@ -51,6 +54,9 @@ def attempt_unit(
                     header,
                     objects,
                     workdir=workdir,
+                    casting=casting,
+                    # An attempt that failed may have written its manifest all the same.
+                    known_undone=known_undone and attempt == 1,
                     snapshot=snapshot,
                     options=writer,
                     on_batch=on_batch,

@@ -1,7 +1,8 @@
 """Parquet shards, written behind the reader's back.
 
 Encoding and compressing cost as much as decoding what the database sends, so they happen in a thread of
-their own while the next batch is read; the queue between the two is short, which bounds the memory.
+their own while the next batch is read; the queue between the two is short, which bounds the memory. A unit of
+one batch has nothing that could be read meanwhile, so it needs no thread; and a small one no file either.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ class WriterOptions:
     dictionary_sample: int = 8_192
     """Rows of the first batch that decide whether a column repeats."""
     compression: str = "zstd"
+    small_bytes: int = 64 << 10
+    """A unit of no more Arrow data than this, in one batch, is encoded in memory and quickly: without a
+    dictionary, and with Snappy, since zstd takes longer to begin than to compress so little."""
 
 
 class ShardWriter:
@@ -78,7 +82,8 @@ class ShardWriter:
         self._options = options or WriterOptions()
         self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(self._options.queue_batches)
         self._cancelled = threading.Event()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="shard-writer")
+        self._first: pa.RecordBatch | None = None
+        self._executor: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self._shards: list[Shard] = []
         self._open: _OpenShard | None = None
@@ -101,7 +106,14 @@ class ShardWriter:
             RetryableError, PermanentError: the writer has failed.
         """
         if self._writing is None:
+            if self._first is None:
+                self._first = batch
+                return
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="shard-writer")
             self._writing = self._executor.submit(self._run)
+            first, self._first = self._first, None
+            self._put(self._writing, first)
+            del first
         self._put(self._writing, batch)
 
     def finish(self) -> tuple[Shard, ...]:
@@ -113,7 +125,16 @@ class ShardWriter:
         if self._writing is not None:
             self._put(self._writing, None)
             self._writing.result()
-        self._executor.shutdown()
+        elif self._first is not None:
+            first, self._first = self._first, None
+            if first.nbytes <= min(self._options.small_bytes, self._options.row_group_bytes):
+                self._write_small(first)
+            else:
+                with self._on_disk():
+                    self._add(first)
+                    self._flush()
+                    self._close_shard()
+        self._shut_down()
         self._finished = True
         return tuple(self._shards)
 
@@ -125,8 +146,12 @@ class ShardWriter:
             while not self._writing.done():
                 self._drain()
                 wait([self._writing], timeout=0.05)
-        self._executor.shutdown()
+        self._shut_down()
         delete_quietly(self._objects, [shard.name for shard in self._shards])
+
+    def _shut_down(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
 
     def _put(self, writing: Future[None], item: pa.RecordBatch | None) -> None:
         while True:
@@ -148,7 +173,7 @@ class ShardWriter:
             self._queue.put_nowait(None)
 
     def _run(self) -> None:
-        try:
+        with self._on_disk():
             while not self._cancelled.is_set():
                 batch = self._queue.get()
                 if batch is None:
@@ -159,6 +184,11 @@ class ShardWriter:
             if not self._cancelled.is_set():
                 self._flush()
                 self._close_shard()
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             # Another attempt starts with an empty folder, perhaps on another machine.
             raise RetryableError(
@@ -205,14 +235,32 @@ class ShardWriter:
         shard = self._open
         rows, size = shard.close()
         name = self._name_of(len(self._shards))
-        try:
+        with _ours(name):
             self._objects.create_from_file(name, str(shard.path), PARQUET)
-        except ObjectExists:
-            # The name holds this attempt's random token: a lost response hid our own success.
-            log.debug("shard %s had been written", name)
         self._shards.append(Shard(name=name, rows=rows, bytes=size))
         shard.discard()
         self._open = None
+
+    def _write_small(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows == 0:
+            return
+        with pa.BufferOutputStream() as sink:
+            with _parquet(sink, self._schema, [], "snappy") as writer:
+                writer.write_batch(batch, row_group_size=batch.num_rows)
+            data = sink.getvalue().to_pybytes()
+        name = self._name_of(0)
+        with _ours(name):
+            self._objects.create(name, data, PARQUET)
+        self._shards.append(Shard(name=name, rows=batch.num_rows, bytes=len(data)))
+
+
+@contextlib.contextmanager
+def _ours(name: str) -> Iterator[None]:
+    """A shard's name holds this attempt's random token: if it exists, a lost response hid our own success."""
+    try:
+        yield
+    except ObjectExists:
+        log.debug("shard %s had been written", name)
 
 
 class _OpenShard:
@@ -222,15 +270,7 @@ class _OpenShard:
         self.path = path
         self._rows = 0
         self._file = pa.OSFile(str(path), "wb")
-        self._writer = pq.ParquetWriter(
-            self._file,
-            schema,
-            compression=options.compression,
-            use_dictionary=dictionary or False,
-            write_statistics=_with_statistics(schema),
-            version="2.6",
-            store_schema=False,
-        )
+        self._writer = _parquet(self._file, schema, dictionary, options.compression)
 
     @property
     def size(self) -> int:
@@ -256,6 +296,20 @@ class _OpenShard:
         with contextlib.suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _parquet(
+    sink: pa.NativeFile, schema: pa.Schema, dictionary: list[str], compression: str
+) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression=compression,
+        use_dictionary=dictionary or False,
+        write_statistics=_with_statistics(schema),
+        version="2.6",
+        store_schema=False,
+    )
 
 
 def _with_statistics(schema: pa.Schema) -> list[str] | bool:

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 
 from etl_runner import jsontypes
+from etl_runner.convert.casting import Casting
 from etl_runner.errors import EtlError, ObjectExists, PermanentError, RetryableError
 from etl_runner.execution.attempts import Stopped, attempt_unit
 from etl_runner.execution.failures import Failure, read_failures, record_failure, task_key
@@ -226,7 +227,8 @@ class _Task:
             readers = Readers(session, workers)
             stack.callback(readers.close)
             pool = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="slot"))
-            futures = [pool.submit(self._work, readers, queue, workdir) for _ in range(workers)]
+            casting = Casting.of(self._header)
+            futures = [pool.submit(self._work, readers, casting, queue, workdir) for _ in range(workers)]
             self._settle(futures)
         if self._header.snapshot:
             self._complete_snapshot()
@@ -251,7 +253,7 @@ class _Task:
             reasons = [error for future in futures if (error := future.exception()) is not None]
             raise next((error for error in reasons if not isinstance(error, Stopped)), reasons[0])
 
-    def _work(self, readers: Readers, queue: deque[WorkUnit], workdir: Path) -> None:
+    def _work(self, readers: Readers, casting: Casting, queue: deque[WorkUnit], workdir: Path) -> None:
         """One slot: take units until there are none."""
         while True:
             self._check_stop()
@@ -266,6 +268,9 @@ class _Task:
                     self._header,
                     self._objects,
                     workdir=workdir,
+                    casting=casting,
+                    # What was done before is known from a listing.
+                    known_undone=True,
                     pause=partial(self._pause, what=f"unit {unit.id}", unit=unit),
                     snapshot=self._snapshot,
                     writer=self._options.writer,

@@ -16,6 +16,7 @@ from typing import IO
 
 from etl_runner import jsontypes
 from etl_runner.convert.cast import Converter
+from etl_runner.convert.casting import Casting
 from etl_runner.convert.rejects import Reject
 from etl_runner.errors import CorruptStateError, ObjectExists, PermanentError
 from etl_runner.execution.manifest import Manifest, manifest_name, rejects_name, shard_name
@@ -69,6 +70,8 @@ def execute_unit(
     objects: ObjectStore,
     *,
     workdir: Path,
+    casting: Casting | None = None,
+    known_undone: bool = False,
     snapshot: str | None = None,
     options: WriterOptions | None = None,
     on_batch: Callable[[int], None] | None = None,
@@ -78,6 +81,9 @@ def execute_unit(
     Args:
         reader: open at the source; used by this thread alone.
         workdir: where a shard lies until it is uploaded.
+        casting: the plan's, for all of its units; made of the header where there is none.
+        known_undone: the caller has seen that there is no manifest, so it is not looked for before the
+            work; should there be one by now, it counts all the same.
         snapshot: the token of the snapshot that the reader sees, for plans of one snapshot.
         on_batch: called after each batch with the rows read so far; what it raises ends the attempt.
 
@@ -90,19 +96,12 @@ def execute_unit(
             blame.
         RetryableError: source or store failed in a way that may pass.
     """
-    found = read_manifest(objects, header, unit.id, snapshot)
+    found = None if known_undone else read_manifest(objects, header, unit.id, snapshot)
     if found is not None:
         return found
     started = time.monotonic()
     attempt = secrets.token_hex(8)
-    converter = Converter(
-        header.columns,
-        unit=unit.id,
-        metadata=header.metadata,
-        run_id=header.run_id,
-        loaded_at=dt.datetime.fromisoformat(header.created),
-        json_numbers=header.config.get("document", {}).get("json_numbers") or "fail",
-    )
+    converter = Converter.sharing(casting or Casting.of(header), unit.id)
     tally = Tally(unit)
 
     def shard_object(number: int) -> str:

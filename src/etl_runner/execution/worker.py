@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etl_runner import jsontypes
+from etl_runner.convert.casting import Casting
 from etl_runner.errors import EtlError, PermanentError, RetryableError
 from etl_runner.execution.attempts import attempt_unit
 from etl_runner.execution.failures import Failure, read_failures, record_failure, task_key
@@ -48,6 +49,7 @@ class Parts:
 @dataclass(frozen=True)
 class _Opened:
     readers: Readers
+    casting: Casting
     workdir: Path
     stack: ExitStack
 
@@ -123,6 +125,7 @@ class PlanWorker:
                 header,
                 self._parts.objects,
                 workdir=opened.workdir,
+                casting=opened.casting,
                 pause=lambda attempt, error: self._pause(attempt, error, f"unit {unit.id}"),
                 writer=self._parts.options.writer,
                 on_batch=lambda _: self._between_batches(),
@@ -173,7 +176,7 @@ class PlanWorker:
                         workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etl-")))
                     readers = Readers(self._session(header, stack), max(1, header.slots))
                     stack.callback(readers.close)
-                    self._opened = _Opened(readers, workdir, stack.pop_all())
+                    self._opened = _Opened(readers, Casting.of(header), workdir, stack.pop_all())
             return self._opened
 
     def _session(self, header: PlanHeader, stack: ExitStack) -> Session:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_runner.errors import RetryableError
+from etl_runner.errors import ObjectExists, RetryableError
 from etl_runner.execution.shard_writer import ShardWriter, WriterOptions, repeating_columns
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.objects import ObjectInfo
@@ -136,11 +137,80 @@ def test_dictionaries_only_where_values_repeat() -> None:
     assert repeating_columns(table) == ["state", "tags.list.element", "empty"]
 
 
-def test_a_folder_without_room_says_so_and_may_be_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_folder_without_room_says_so_and_may_be_tried_again(batches: int, tmp_path: Path) -> None:
     missing = tmp_path / "gone"
     with (
         pytest.raises(RetryableError, match=r"could not be written to .*gone"),
         ShardWriter(MemoryObjectStore(), shard_object, SCHEMA, missing) as writer,
     ):
-        writer.write(batch(0, 10))
+        for number in range(batches):
+            writer.write(batch(number * 1_000, 1_000))
         writer.finish()
+
+
+SMALL, ON_DISK = 100, 1_000
+"""Rows of a batch that is encoded in memory, and of one that is not."""
+
+
+@pytest.mark.parametrize(("batches", "rows"), [(1, SMALL), (1, ON_DISK), (2, SMALL), (3, ON_DISK)])
+def test_however_it_is_written_a_shard_holds_the_same(batches: int, rows: int, tmp_path: Path) -> None:
+    store = MemoryObjectStore()
+    with ShardWriter(store, shard_object, SCHEMA, tmp_path) as writer:
+        for number in range(batches):
+            writer.write(batch(number * rows, rows))
+        (shard,) = writer.finish()
+    file = read(store, shard.name)
+    assert file.schema_arrow.equals(SCHEMA)
+    assert file.read().to_batches()[0].to_pylist()[0] == {"id": 0, "text": "0" * 100}
+    assert file.read().column("id").to_pylist() == list(range(batches * rows))
+    assert (shard.rows, shard.bytes) == (batches * rows, len(store.read(shard.name).data))  # type: ignore[union-attr]
+    key, text = (file.metadata.row_group(0).column(at) for at in (0, 1))
+    assert (key.statistics.min, key.statistics.max) == (0, batches * rows - 1)
+    assert text.statistics is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [SMALL, ON_DISK])
+def test_one_batch_is_written_without_a_thread(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", None)
+    with ShardWriter(MemoryObjectStore(), shard_object, SCHEMA, tmp_path) as writer:
+        writer.write(batch(0, rows))
+        assert [shard.rows for shard in writer.finish()] == [rows]
+
+
+def test_a_small_unit_touches_no_disk(tmp_path: Path) -> None:
+    with ShardWriter(MemoryObjectStore(), shard_object, SCHEMA, tmp_path / "gone") as writer:
+        writer.write(batch(0, SMALL))
+        assert [shard.rows for shard in writer.finish()] == [SMALL]
+
+
+def test_an_empty_batch_makes_no_shard(tmp_path: Path) -> None:
+    store = MemoryObjectStore()
+    with ShardWriter(store, shard_object, SCHEMA, tmp_path) as writer:
+        writer.write(batch(0, 0))
+        assert writer.finish() == ()
+    assert names(store) == []
+
+
+class Lossy(MemoryObjectStore):
+    """Does what it is told; the answer says that it had been done before."""
+
+    def create(self, name: str, *args: Any, **options: Any) -> int:
+        super().create(name, *args, **options)
+        raise ObjectExists(name)
+
+    def create_from_file(self, name: str, path: str, content_type: str) -> ObjectInfo:
+        MemoryObjectStore.create(self, name, Path(path).read_bytes(), content_type)
+        raise ObjectExists(name)
+
+
+@pytest.mark.parametrize("rows", [SMALL, ON_DISK])
+def test_an_upload_whose_answer_was_lost_is_ours(rows: int, tmp_path: Path) -> None:
+    store = Lossy()
+    with ShardWriter(store, shard_object, SCHEMA, tmp_path) as writer:
+        writer.write(batch(0, rows))
+        (shard,) = writer.finish()
+    assert read(store, shard.name).metadata.num_rows == rows

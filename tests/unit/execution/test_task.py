@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from etl_runner.execution.task import TaskOptions, TaskSummary, read_plan, run_t
 from etl_runner.planning.plan import PlanHeader, WorkUnit
 from etl_runner.sources.base import Source
 from etl_runner.state.memory import MemoryObjectStore
+from etl_runner.state.objects import StoredObject
 from tests.unit.execution.worlds import PLAN_NAME, FakeSource, batch_of, make_plan, names, rows_of, stored
 
 QUICK = TaskOptions(attempts=3, backoff_seconds=0.001)
@@ -55,6 +57,43 @@ def test_a_task_started_again_does_what_is_left() -> None:
     assert sorted(set(read)) == ["u00001", "u00002"]
     assert (summary.skipped, summary.done) == (1, 2)
     assert run_task(store, PLAN_NAME, 0, 1, never, options=QUICK).skipped == 3
+
+
+class Watched(MemoryObjectStore):
+    """Notes which manifests are read; loses the answer to the first of them that is written, if told to."""
+
+    def __init__(self, *, loses_one: bool = False) -> None:
+        super().__init__()
+        self.read_manifests: list[str] = []
+        self._loses_one = loses_one
+
+    def read(self, name: str) -> StoredObject | None:
+        if "/units/" in name:
+            self.read_manifests.append(name.rpartition("/")[2])
+        return super().read(name)
+
+    def create(self, name: str, *args: Any, **options: Any) -> int:
+        generation = super().create(name, *args, **options)
+        if "/units/" in name and self._loses_one:
+            self._loses_one = False
+            raise RetryableError("503")
+        return generation
+
+
+def test_what_a_listing_shows_as_undone_is_not_looked_for_unit_by_unit() -> None:
+    store = Watched()
+    store.create(PLAN_NAME, make_plan(5).to_jsonl())
+    assert run_task(store, PLAN_NAME, 0, 1, lambda _: FakeSource(), options=QUICK).done == 5
+    assert store.read_manifests == []
+
+
+def test_an_attempt_after_a_failed_one_looks_whether_that_one_was_done_after_all() -> None:
+    store, read = Watched(loses_one=True), []
+    store.create(PLAN_NAME, make_plan(1).to_jsonl())
+    source = FakeSource(lambda unit, number: read.append(number))
+    assert run_task(store, PLAN_NAME, 0, 1, lambda _: source, options=QUICK).rows == 10
+    assert read == [0, 1], "the unit was read once"
+    assert store.read_manifests == ["u00000.json"]
 
 
 def test_a_task_without_units_opens_nothing() -> None:
