@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.workflows import connectors, http_calls, limits, model, stdlib
+from local.workflows import connectors, http_calls, limits, model, parallel, stdlib
 from local.workflows.clock import Clock
 from local.workflows.errors import ExecutionCancelled, Frame, WorkflowError, limit_exceeded, tagged
 from local.workflows.evaluate import evaluate
 from local.workflows.http_calls import HttpClient
+from local.workflows.parallel import Branch, BranchAborted
 from local.workflows.scope import Memory, Scope
 from local.workflows.values import is_number, to_json, type_name
 
@@ -32,10 +32,6 @@ class _Returned:
 
 
 _Flow = _Jump | _Returned | None
-
-
-class _BranchAborted(Exception):  # noqa: N818 - a signal inside parallel steps
-    """Another branch failed; this one stops before its next step."""
 
 
 @dataclass
@@ -135,7 +131,7 @@ class Engine:
 
     def _step(self, step: model.Step, scope: Scope, thread: _Thread) -> _Flow:
         if any(abort.is_set() for abort in thread.aborts):
-            raise _BranchAborted
+            raise BranchAborted
         frame = Frame(thread.frames[-1].routine, step.name, step.line)
         thread.frames[-1] = frame
         self.moved(frame)
@@ -302,61 +298,24 @@ class Engine:
     def _parallel(self, action: model.Parallel, scope: Scope, thread: _Thread) -> None:
         if thread.parallel >= limits.PARALLEL_DEPTH:
             raise tagged("ParallelNestingError", f"parallel steps nest {limits.PARALLEL_DEPTH} deep at most")
-        abort = threading.Event()
-        work: list[tuple[str, Callable[[_Thread], _Flow]]] = []
-        for name, block in action.branches:
-            work.append((name, self._branch(block, scope)))
+        branches = [(name, self._branch(block, scope, thread)) for name, block in action.branches]
         if action.loop is not None:
-            loop = action.loop
-            for number, item in enumerate(self._elements(loop, scope, thread)):
-                work.append((str(number), self._loop_branch(loop, number, item, scope)))
-        if not work:
-            return
+            for number, item in enumerate(self._elements(action.loop, scope, thread)):
+                branches.append((str(number), self._loop_branch(action.loop, number, item, scope, thread)))
+        parallel.run_all(branches, concurrency=action.concurrency, continue_all=action.continue_all)
 
-        def run(job: Callable[[_Thread], _Flow]) -> WorkflowError | None:
-            try:
-                job(thread.branch(abort))
-            except _BranchAborted:
-                return None
-            except WorkflowError as error:
-                if not action.continue_all:
-                    abort.set()
-                return error
-            return None
-
-        workers = min(len(work), action.concurrency or limits.CONCURRENCY, limits.CONCURRENCY)
-        with ThreadPoolExecutor(workers, thread_name_prefix="branch") as pool:
-            errors = list(pool.map(run, [job for _, job in work]))
-        failed = [(name, error) for (name, _), error in zip(work, errors, strict=True) if error is not None]
-        for _, error in failed:
-            if not error.catchable:
-                raise error
-        if failed:
-            branches = [
-                {"id": name, "error": {"context": context(error), "payload": payload(error)}}
-                for name, error in failed[:100]
-            ]
-            raise tagged(
-                "UnhandledBranchError",
-                "One or more branches or iterations encountered an unhandled runtime error",
-                branches=branches,
-                truncated=len(failed) > len(branches),
-            )
-
-    def _branch(self, block: model.Block, scope: Scope) -> Callable[[_Thread], _Flow]:
-        def run(thread: _Thread) -> _Flow:
+    def _branch(self, block: model.Block, scope: Scope, thread: _Thread) -> Branch:
+        def run(abort: threading.Event) -> None:
             inner = scope.child()
             try:
-                return self._block(block, inner, thread)
+                self._block(block, inner, thread.branch(abort))
             finally:
                 inner.close()
 
         return run
 
-    def _loop_branch(
-        self, loop: model.For, number: int, item: Any, scope: Scope
-    ) -> Callable[[_Thread], _Flow]:
-        return lambda thread: self._iteration(loop, number, item, scope, thread)
+    def _loop_branch(self, loop: model.For, number: int, item: Any, scope: Scope, thread: _Thread) -> Branch:
+        return lambda abort: self._iteration(loop, number, item, scope, thread.branch(abort))
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -398,22 +357,3 @@ class _Environment:
 
     def call(self, name: str, args: tuple[Any, ...]) -> Any:
         return self.engine._function(name, args, self.thread)
-
-
-def payload(error: WorkflowError) -> str:
-    """The error as the execution's ``error.payload`` has it: JSON text."""
-    return to_json(error.value)
-
-
-def context(error: WorkflowError) -> str:
-    """The error as ``error.context`` has it: what happened, and the call stack below it."""
-    value = error.value
-    message = value.get("message") if isinstance(value, dict) else None
-    if error.tags and isinstance(message, str):
-        head = message if "HttpError" in error.tags else f"{error.tags[0]}: {message}"
-    else:
-        head = f"RuntimeError: {payload(error)}"
-    lines = [
-        f'in step "{frame.step}", routine "{frame.routine}", line: {frame.line}' for frame in error.frames
-    ]
-    return "\n".join([head, *lines])

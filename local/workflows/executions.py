@@ -12,10 +12,11 @@ from typing import Literal
 
 from local.workflows import model
 from local.workflows.clock import Clock
-from local.workflows.engine import Engine, context, payload
+from local.workflows.engine import Engine
 from local.workflows.errors import ExecutionCancelled, Frame, WorkflowError
 from local.workflows.http_calls import HttpClient
 from local.workflows.limits import ARGUMENT_BYTES
+from local.workflows.shown import context, payload
 from local.workflows.values import INT_MAX, INT_MIN
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from local.workflows.engine import Engine, context, payload
+from local.workflows.engine import Engine
 from local.workflows.errors import ExecutionCancelled, WorkflowError
+from local.workflows.shown import context, payload
 from tests.workflow.running import engine_for, run
 from tests.workflow.servers import FakeClock
 
