@@ -18,6 +18,8 @@ ATTEMPTS = 4
 """Dataflow tries failed work four times before a batch job fails.
 https://cloud.google.com/dataflow/docs/guides/deploying-a-pipeline#error-and-exception-handling"""
 TERMINAL = ("DONE", "FAILED", "CANCELLED")
+_LOST = b"Worker subprocess exited with return code"
+"""What Beam logs of a worker process that ended badly (runners/portability/local_job_service.py)."""
 _STOP_GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 
@@ -140,10 +142,18 @@ class Job:
         except ProcessFailedError:
             return False
         self._child = child
-        while (code := child.wait(_POLL_SECONDS)) is None:
-            if self._cancelled.is_set():
-                child.stop(_STOP_GRACE_SECONDS)
-                return False
+        with self.log_of(self.attempts).open("rb") as log:
+            tail = b""
+            while (code := child.wait(_POLL_SECONDS)) is None:
+                if self._cancelled.is_set():
+                    child.stop(_STOP_GRACE_SECONDS)
+                    return False
+                tail = tail[-len(_LOST) :] + log.read()
+                if _LOST in tail:
+                    # FnApiRunner waits for ever for the answer of a worker that died; Dataflow does its work
+                    # again. Finished units have their manifests, whoever starts again.
+                    child.kill()
+                    return False
         # Workers that outlive their pipeline would go on with its units.
         child.kill()
         return code == 0

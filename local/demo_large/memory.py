@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -53,19 +53,30 @@ class PeakMemory:
                 self._look(group)
 
     def _look(self, group: int) -> None:
-        for folder in _PROC.glob("[0-9]*"):
+        for folder, command in _processes(group):
             try:
-                # After the command's name, which may hold anything: state, parent, group.
-                found = int((folder / "stat").read_text().rpartition(")")[2].split()[2])
-                if found != group:
-                    continue
                 status = (folder / "status").read_text()
-                command = (folder / "cmdline").read_bytes()
-            except (OSError, IndexError, ValueError):
+            except OSError:
                 continue  # it has ended meanwhile
             pid = int(folder.name)
             peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
             if peak is not None:
                 self._peaks[pid] = max(self._peaks.get(pid, 0.0), int(peak.split()[1]) / 1024)
-            if _WORKER in command.split(b"\0"):
+            if _WORKER in command:
                 self._workers.add(pid)
+
+
+def sdk_workers(group: int) -> list[int]:
+    """Beam's worker processes of a process group."""
+    return [int(folder.name) for folder, command in _processes(group) if _WORKER in command]
+
+
+def _processes(group: int) -> Iterator[tuple[Path, list[bytes]]]:
+    """Folder (of /proc) and command line of each process of a group."""
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            # After the command's name, which may hold anything: state, parent, group.
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) == group:
+                yield folder, (folder / "cmdline").read_bytes().split(b"\0")
+        except (OSError, IndexError, ValueError):
+            continue  # it has ended meanwhile

@@ -17,6 +17,7 @@ from etl_runner.cli.main import app
 from etl_runner.planning.launch import job_name
 from local import rest
 from local.dataflow import job as dataflow_job
+from local.demo_large.memory import sdk_workers
 from local.stack import Stack
 from tests.conftest import Database
 from tests.integration.exactness.lab import Lab, orders, sentence, until
@@ -24,6 +25,8 @@ from tests.integration.exactness.lab import Lab, orders, sentence, until
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 SECONDS = 400
 """A Beam pipeline starts processes that import a lot."""
+READING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+"""The server's other databases are other tests'."""
 
 
 @pytest.fixture
@@ -108,6 +111,28 @@ def test_a_killed_pipeline_is_started_again_and_each_row_is_there_once(lab: Lab)
     lab.check_equal()
 
 
+def test_worker_processes_are_killed_while_their_pipeline_lives_and_each_row_is_there_once(lab: Lab) -> None:
+    orders(lab, 40)
+    lab.database.execute("UPDATE orders SET updated_at = updated_at - interval '1 day'")
+    slow = "SELECT id, version, updated_at, note || coalesce(pg_sleep(0.1)::text, '') AS note FROM orders"
+    lab.put(query=slow, timestamp_column="updated_at", engine="dataflow")
+    execution = lab.stack.start_run(lab.source_id)
+    name = job_name(execution.rsplit("/", 1)[1])
+    job = until(lambda: next(iter(lab.stack.dataflow.jobs(name)), None), "the job", 120)
+    pipeline = until(lambda: job.pid, "its pipeline", 60)
+    until(lambda: lab.database.query(READING), "a unit to be read", 200)
+    workers = sdk_workers(pipeline)
+    assert workers
+    assert pipeline not in workers
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    ended = lab.stack.wait_run(execution, SECONDS)
+    assert ended.state == "SUCCEEDED", ended
+    assert job.attempts == 2
+    assert ended.result["rows_loaded"] == 40
+    lab.check_equal()
+
+
 def test_a_cancelled_run_takes_its_dataflow_job_with_it(lab: Lab) -> None:
     orders(lab, 20)
     lab.database.execute("UPDATE orders SET updated_at = updated_at - interval '1 day'")
@@ -115,11 +140,9 @@ def test_a_cancelled_run_takes_its_dataflow_job_with_it(lab: Lab) -> None:
     lab.put(query=slow, timestamp_column="updated_at", engine="dataflow")
     execution = lab.stack.start_run(lab.source_id)
     run_id = execution.rsplit("/", 1)[1]
-    # The server's other databases are other tests'.
-    reading = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
     # Planning asks the query too, before there is a job.
     job = until(lambda: next(iter(lab.stack.dataflow.jobs(job_name(run_id))), None), "the job", 120)
-    until(lambda: lab.database.query(reading), "a unit to be read", 200)
+    until(lambda: lab.database.query(READING), "a unit to be read", 200)
     deployment = cloud_deployment(lab.stack.settings)
     done = CliRunner().invoke(app, ["cancel", run_id, "--json"], obj=deployment)
     answer = json.loads(done.stdout)
