@@ -61,8 +61,8 @@ bench: setup  ## Measure cold starts, idle runs, ours, the limit and other tools
 soak: setup  ## Schedules, events, writers and faults together: make soak MINUTES=10
 	@$(PY) -m local.soak --minutes $(or $(MINUTES),3)
 
-bench-engines: setup  ## Measure: Cloud Run Job tasks against the Beam pipeline, 100 thousand to 10 million rows
-	$(PY) -m benchmarks.engines $(BENCH_ARGS)
+bench-engines: setup  ## Measure Cloud Run Job tasks against Beam, 100 thousand to 10 million rows, into docs/engines.md
+	$(PY) -m benchmarks.engines $(or $(BENCH_ARGS),--write)
 
 model: setup  ## Explore the models of the protocols with larger bounds
 	$(PY) -m tests.model --large $(MODEL_ARGS)

@@ -1,5 +1,8 @@
 """``python -m benchmarks.engines [--rows N ...] [--write]``: tasks of the Cloud Run Job against Beam.
 
+Without ``--rows`` that is 100 thousand, 1, 5 and 10 million, one after the other; on a quiet machine with two
+processors it should take less than ten minutes. What goes on is said on standard error.
+
 The same table of a PostgreSQL server, the same two readers, the real entry points as processes over a Cloud
 Storage server on this machine. Start-up of the processes is in the figures. Peak memory is that of the
 largest process. ``--write`` puts what was measured into docs/engines.json, beside what other calls put there,
@@ -12,6 +15,7 @@ them through the workflow on the local topology (``benchmarks.units_run``).
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import os
 import shutil
@@ -26,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import units, units_run
-from benchmarks.server import server, table_of
+from benchmarks.server import made, server, table_of
 from benchmarks.task import PASSWORD, make_plan, resolve
 from etl_runner.execution.collect import collect_verified
 from etl_runner.gcp.deployment import Deployment
@@ -54,6 +58,8 @@ class Size:
     tasks_peak_mb: float
     beam_seconds: float
     beam_peak_mb: float
+    on: str = ""
+    """Day, as YYYY-MM-DD."""
 
 
 def tasks(settings: Settings, uri: str) -> list[list[str]]:
@@ -128,13 +134,16 @@ def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str
     return seconds, max(usage.ru_maxrss for _, _, usage in ended) * _PEAK_UNIT / (1 << 20)
 
 
-def measure(rows: int, url: str, storage: CloudStorageServer, data: Path, rounds: int) -> Size:
+def measure(
+    rows: int, url: str, storage: CloudStorageServer, data: Path, rounds: int, say: Callable[[str], None]
+) -> Size:
     """One line: both engines in each round, one after the other. ``data`` is the folder of the buckets."""
     plan = make_plan(resolve(url, table_of(rows)), 1)
     found: dict[str, list[tuple[float, float]]] = {"tasks": [], "pipeline": []}
     for number in range(rounds):
         for engine in (tasks, pipeline):
             bucket = f"{engine.__name__}-{rows}-{number}"
+            say(f"{rows:,} rows, round {number + 1} of {rounds}: {engine.__name__} ...")
             found[engine.__name__].append(extract(engine, plan, storage, bucket))
             shutil.rmtree(data / bucket, ignore_errors=True)
     seconds = {name: statistics.median(one for one, _ in runs) for name, runs in found.items()}
@@ -147,12 +156,14 @@ def measure(rows: int, url: str, storage: CloudStorageServer, data: Path, rounds
         peaks["tasks"],
         seconds["pipeline"],
         peaks["pipeline"],
+        dt.date.today().isoformat(),
     )
 
 
 HEAD = (
-    "| rows | units | rounds | Cloud Run Job tasks, s | rows/s | peak MB | Beam, s | rows/s | peak MB |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| rows | units | rounds | Cloud Run Job tasks, s | rows/s | peak MB "
+    "| Beam, s | rows/s | peak MB | on |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -161,7 +172,8 @@ def line(size: Size) -> str:
     return (
         f"| {size.rows:,} | {size.units} | {size.rounds} "
         f"| {size.tasks_seconds:.1f} | {size.rows / size.tasks_seconds:,.0f} | {size.tasks_peak_mb:.0f} "
-        f"| {size.beam_seconds:.1f} | {size.rows / size.beam_seconds:,.0f} | {size.beam_peak_mb:.0f} |"
+        f"| {size.beam_seconds:.1f} | {size.rows / size.beam_seconds:,.0f} | {size.beam_peak_mb:.0f} "
+        f"| {size.on} |"
     )
 
 
@@ -243,18 +255,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sizes(folder: Path, sizes: Sequence[int], rounds: int, report: Report | None) -> None:
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {what}\n")
+        sys.stderr.flush()
+
     print(HEAD, flush=True)
-    with server(folder, sizes) as postgres:
+    say("starting the servers ...")
+    with server(folder, ()) as postgres:
         data = folder / "gcs"
         storage = CloudStorageServer.start(data, project="bench")
         try:
             for rows in sizes:
-                size = measure(rows, postgres.url, storage, data, rounds)
+                say(f"{rows:,} rows: making the table ...")
+                with made(postgres, rows):
+                    size = measure(rows, postgres.url, storage, data, rounds, say)
                 print(line(size), flush=True)
                 if report is not None:
                     report.add(size)
         finally:
             storage.stop()
+    say("done")
 
 
 def _units(folder: Path, wanted: int, report: Report | None) -> int:

@@ -79,6 +79,22 @@ def server(folder: Path, sizes: Iterable[int]) -> Iterator[PostgresServer]:
 
 
 @contextmanager
+def made(running: PostgresServer, rows: int) -> Iterator[str]:
+    """A table of so many rows for as long as it is measured: large ones would not lie in memory together. One
+    that the server had before stays."""
+    table = table_of(rows)
+    with running.connect() as connection:
+        ((before,),) = connection.run(f"SELECT to_regclass('{table}') IS NOT NULL")
+    _fill(running, rows)
+    try:
+        yield table
+    finally:
+        if not before:
+            with running.connect() as connection:
+                connection.run(f"DROP TABLE {table}")
+
+
+@contextmanager
 def mariadb(folder: Path, sizes: Iterable[int]) -> Iterator[str]:
     """URL of a running MariaDB server's database with a table of each size."""
     folder.mkdir(parents=True, exist_ok=True)
