@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
-# Parallel test processes; the stack's servers are started once per process.
-WORKERS ?= 2
+# Parallel test processes: they wait for servers half of their time. The servers are started once per process.
+WORKERS ?= 4
 # Size and length of make bench.
 ROWS ?= 1000000
 ROUNDS ?= 3
