@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import units, units_run
+from benchmarks.measure import PEAK_UNIT, launched
 from benchmarks.server import made, server, table_of
 from benchmarks.task import PASSWORD, make_plan, resolve
 from etl_runner.execution.collect import collect_verified
@@ -43,7 +44,6 @@ from local.cloud_storage import CloudStorageServer
 ROOT = Path(__file__).resolve().parent.parent
 READERS = 2
 SIZES = (100_000, 1_000_000, 5_000_000, 10_000_000)
-_PEAK_UNIT = 1 << 20 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes on macOS
 _BEGIN, _END = "<!-- begin of {}: written by benchmarks.engines -->", "<!-- end of {} -->"
 
 
@@ -114,24 +114,26 @@ def extract(engine: Engine, plan: Plan, storage: CloudStorageServer, bucket: str
     }
     commands = engine(settings, uri)
     began = time.monotonic()
-    running = [
-        subprocess.Popen(
-            command,
-            env={**base, "CLOUD_RUN_TASK_INDEX": str(index), "CLOUD_RUN_TASK_COUNT": str(len(commands))},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for index, command in enumerate(commands)
-    ]
-    # Each with what it waited for itself: the pipeline's workers are in the pipeline's account.
-    ended = [os.wait4(process.pid, 0) for process in running]
-    seconds = time.monotonic() - began
-    for process, (_, status, _) in zip(running, ended, strict=True):
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if any(process.returncode for process in running):
-        raise SystemExit(f"{engine.__name__}: exit codes {[process.returncode for process in running]}")
+    with tempfile.TemporaryDirectory() as folder:
+        reports = [Path(folder) / f"{index}.json" for index in range(len(commands))]
+        running = [
+            subprocess.Popen(
+                launched(command, report),
+                env={**base, "CLOUD_RUN_TASK_INDEX": str(index), "CLOUD_RUN_TASK_COUNT": str(len(commands))},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for index, (command, report) in enumerate(zip(commands, reports, strict=True))
+        ]
+        for process in running:
+            process.wait()
+        seconds = time.monotonic() - began
+        # Each with what it waited for itself: the pipeline's workers are in the pipeline's account.
+        ended = [json.loads(report.read_bytes()) for report in reports]
+    if any(one["status"] for one in ended):
+        raise SystemExit(f"{engine.__name__}: exit codes {[one['status'] for one in ended]}")
     collect_verified(deployment.staging, plan)
-    return seconds, max(usage.ru_maxrss for _, _, usage in ended) * _PEAK_UNIT / (1 << 20)
+    return seconds, max(one["peak"] for one in ended) * PEAK_UNIT / (1 << 20)
 
 
 def measure(

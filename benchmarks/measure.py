@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.contender import Contender, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
-_PEAK_UNIT = 1 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes on macOS, kilobytes on Linux
+_LAUNCH = Path(__file__).with_name("launch.py")
+PEAK_UNIT = 1 if sys.platform == "darwin" else 1 << 10  # getrusage(2): bytes on macOS, kilobytes on Linux
 _TAIL = 2_000
 
 
@@ -62,6 +63,11 @@ def environment() -> dict[str, str]:
     }
 
 
+def launched(command: Sequence[str | Path], report: Path) -> list[str]:
+    """The command line that runs ``command`` and writes ``report``, as :mod:`benchmarks.launch` says."""
+    return [sys.executable, "-I", "-S", str(_LAUNCH), str(report), *map(str, command)]
+
+
 def run_once(contender: Contender, scratch: Path) -> Run:
     """Run the contender in a folder of its own below ``scratch``.
 
@@ -72,22 +78,27 @@ def run_once(contender: Contender, scratch: Path) -> Run:
         folder = Path(name)
         command = contender.command(folder)
         environ = {**environment(), **contender.environ}
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        report = Path(scratch) / f"{folder.name}.json"
+        ended = subprocess.run(
+            launched(command, report),
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        usage = json.loads(report.read_bytes()) if report.exists() else {"status": ended.returncode}
+        report.unlink(missing_ok=True)
+        if ended.returncode or usage["status"]:
             log.seek(0)
             said = log.read().decode(errors="replace")[-_TAIL:]
-            raise MeasureError(f"{contender.label}: ended with {process.returncode}:\n{said}")
+            raise MeasureError(f"{contender.label}: ended with {usage['status']}:\n{said}")
         if contender.count is not None and (found := contender.count(folder)) != contender.rows:
             raise MeasureError(f"{contender.label}: {found:,} rows arrived of {contender.rows:,}")
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    peak = usage.ru_maxrss * _PEAK_UNIT * contender.children / (1 << 20)
-    return Run(seconds, peak, written / 1e6, usage.ru_utime + usage.ru_stime)
+    peak = usage["peak"] * PEAK_UNIT * contender.children / (1 << 20)
+    return Run(usage["seconds"], peak, written / 1e6, usage["cpu_seconds"])
 
 
 def interleaved(

@@ -99,9 +99,10 @@ def test_a_server_that_demands_tls_says_so(encrypted: Database) -> None:
 
 
 _MEASURE = """
-import resource, sys
+import sys
 from local.mariadb import MariaDbServer
 from tests.integration.mysql.support import Database, plan_of, source_of
+from tests.peak import peak_kilobytes
 
 url, database, rows = sys.argv[1:]
 source = source_of(
@@ -113,7 +114,7 @@ seen = 0
 with source.session(plan.header, snapshot=True) as session, session.reader() as reader:
     for rows in reader.read(plan.units[0]):
         seen += rows.batch.num_rows
-print(seen, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(seen, peak_kilobytes())
 """
 
 

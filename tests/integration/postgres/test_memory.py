@@ -12,7 +12,7 @@ from local.layout import REPOSITORY
 from tests.conftest import Database
 
 TASK = """
-import os, resource, sys
+import os, sys
 from pathlib import Path
 import pyarrow as pa
 from etl_runner.execution.task import run_task
@@ -21,6 +21,7 @@ from etl_runner.state.objects import ObjectInfo
 from local.postgres import PostgresServer
 from tests.conftest import Database
 from tests.integration.postgres.support import plan_of, source_of
+from tests.peak import peak_kilobytes
 
 pa.set_memory_pool(pa.system_memory_pool())  # as the image has it
 database = Database(PostgresServer.at(os.environ["SERVER"]), sys.argv[1])
@@ -34,7 +35,7 @@ plan, _ = plan_of(source)
 store = Sink()
 store.create("plan.jsonl", plan.to_jsonl())
 summary = run_task(store, "plan.jsonl", 0, 1, lambda _: source, slots=2)
-print(summary.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(summary.rows, peak_kilobytes() // 1024)
 """
 
 

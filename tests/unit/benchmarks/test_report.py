@@ -63,6 +63,13 @@ def test_a_contender_that_fails_says_what_it_said(tmp_path: Path) -> None:
         run_once(failing, tmp_path)
 
 
+def test_the_peak_is_not_that_of_who_measures(tmp_path: Path) -> None:
+    held = bytearray(b"x") * (300 << 20)
+    small = Contender("small", "peer", lambda _: [sys.executable, "-I", "-S", "-c", ""], 1)
+    assert 1 < run_once(small, tmp_path).peak_mb < 100
+    assert len(held) == 300 << 20
+
+
 def test_rounds_are_interleaved(tmp_path: Path) -> None:
     said: list[str] = []
     two = [writer(1, 1), Contender("other", "peer", lambda _: [sys.executable, "-c", ""], 1)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 CHILD = r"""
-import contextlib, io, itertools, resource, sys, tempfile
+import contextlib, io, itertools, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
 import pyarrow as pa
@@ -19,6 +19,7 @@ from etl_runner.planning.plan import PlannedColumn, WorkUnit
 from etl_runner.sources.files.reader import FilesReader
 from etl_runner.state.memory import MemoryObjectStore
 from etl_runner.state.objects import ObjectInfo
+from tests.peak import peak_kilobytes
 from tests.unit.execution.worlds import make_plan
 
 pa.set_memory_pool(pa.system_memory_pool())
@@ -64,7 +65,7 @@ unit = WorkUnit("u00000", "file", {"files": [file]}, "")
 with tempfile.TemporaryDirectory() as folder:
     reader = FilesReader(Bucket(), document, header)
     manifest = execute_unit(reader, unit, header, Sink(), workdir=Path(folder))
-print(manifest.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(manifest.rows, peak_kilobytes() // 1024)
 """
 
 
