@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ class JsonServer:
     """Serves a handler from threads of its own."""
 
     def __init__(self, handler: Handler, port: int = 0) -> None:
-        self._server = _Server(("127.0.0.1", port), _request_class(handler))
+        self._server = QuietServer(("127.0.0.1", port), _request_class(handler))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -35,9 +36,16 @@ class JsonServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that went away before they had their answer: a killed process does."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the error, as the base class does, unless the connection is what failed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _request_class(handler: Handler) -> type[BaseHTTPRequestHandler]:

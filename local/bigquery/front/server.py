@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from local.bigquery.front.registry import JobRegistry
 from local.bigquery.front.service import Request, Service
 from local.bigquery.front.storage import SourceObjects
 from local.bigquery.front.upstream import Upstream, UpstreamUnavailable
+from local.http_server import QuietServer
 
 _JOB_IN_PATH = re.compile(r"/projects/[^/]+/(?:jobs|queries)/([^/?]+)")
 _KEPT_REQUEST_HEADERS = ("content-type", "accept", "if-match", "authorization", "content-range", "user-agent")
@@ -70,10 +71,8 @@ class Front:
         self._registry.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     block_on_close = False
-    request_queue_size = 128
     front: Front
 
 
