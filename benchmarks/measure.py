@@ -78,7 +78,7 @@ def run_once(contender: Contender, scratch: Path) -> Run:
         folder = Path(name)
         command = contender.command(folder)
         environ = {**environment(), **contender.environ}
-        report = Path(scratch) / f"{folder.name}.json"
+        report = scratch / f"{folder.name}.json"
         ended = subprocess.run(
             launched(command, report),
             cwd=folder,

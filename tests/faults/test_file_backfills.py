@@ -87,34 +87,36 @@ def test_a_killed_backfill_is_ended_by_the_next_run_and_does_no_harm() -> None:
         assert ids(world) in (without, Counter(FIRST_DAYS["replace"])), (at, call)
 
 
-def test_a_file_that_arrives_during_a_backfill_waits_and_is_loaded_once() -> None:
-    world = world_of()
+def planned(world: FilesWorld) -> tuple[FilesProcess, RunKey]:
+    """A backfill of the first days that holds the slot and has its plan."""
     process = FilesProcess(world, Cut().around)
     Requests(world.state, SOURCE).write("backfill-b", Backfill("2026-01-01", "2026-01-03"))
     opened = process.opener.open_run("backfill-b")
     assert isinstance(opened, Opened)
     process.plans.write_plan(opened.key)
+    return process, opened.key
+
+
+def test_a_file_that_arrives_during_a_backfill_waits_and_is_loaded_once() -> None:
+    world = world_of()
+    process, key = planned(world)
     late = world.bucket.put("late.csv", b"id,name\n6,u\n", _day(2))
     new = world.bucket.head("new.csv")
     assert new is not None
     # Its event, and one for a file that the backfill has in its plan: the slot is taken.
     other = FilesProcess(world, Cut().around)
     assert not isinstance(other.opener.open_run("ev-1"), Opened)
-    assert process.go_on(opened.key).outcome == "ok"
+    assert process.go_on(key).outcome == "ok"
     assert world.run("ev-2", files=(late, new)).outcome == "ok"
     assert ids(world) == Counter({**FIRST_DAYS["replace"], 6: 1})
 
 
 def test_a_file_that_is_overwritten_during_a_backfill_fails_it_and_loses_nothing() -> None:
     world = world_of()
-    process = FilesProcess(world, Cut().around)
-    Requests(world.state, SOURCE).write("backfill-b", Backfill("2026-01-01", "2026-01-03"))
-    opened = process.opener.open_run("backfill-b")
-    assert isinstance(opened, Opened)
-    process.plans.write_plan(opened.key)
+    process, key = planned(world)
     world.bucket.put("a.csv", b"id,name\n7,x\n", _day(2))
     before = ids(world)
-    assert process.go_on(opened.key).outcome == "failed"
+    assert process.go_on(key).outcome == "failed"
     assert ids(world) == before
     # Tried again, the file's rows are those that it has now; its new version is known from then on.
     assert world.backfill("c", Backfill("2026-01-01", "2026-01-03")).outcome == "ok"
